@@ -1,0 +1,236 @@
+"""ChatService: the controller of one chat, keyed by user. Every change of a chat goes through its exclusive handlers.
+
+The handlers are short: load the conversation, decide, carry out the effects, store, answer. None waits for a turn, an
+LLM or a tool. What a message does is decided in `modes.py` and `conversation.py`.
+"""
+
+from datetime import timedelta
+
+import restate
+from restate import ObjectContext, ObjectSharedContext, RestateDurableFuture, VirtualObject
+
+from app import protocol
+from app.boundary import handler
+from app.chat_state import SESSION_KEY, StoredReceipt, commit, context_of, get, load, load_turns, put, receipt_key
+from app.conversation import Conversation, Session
+from app.durable import get_logger
+from app.errors import Conflict, TooLarge, TooManyPending
+from app.history import entries_of
+from app.modes import Decision
+from app.protocol import Receipt, TurnRef
+from app.settings import get_settings
+from app.transcript import Message
+
+chat_service = VirtualObject(
+    "ChatService",
+    description="One chat: takes messages while the agent works, and shows what was said.",
+    enable_lazy_state=True,
+)
+logger = get_logger("chat")
+
+_ANNOUNCEMENTS = {
+    Decision.INTERRUPTED: "Interrupting ongoing agent run",
+    Decision.ROLLED_BACK: "Rolling back ongoing agent run",
+    Decision.INCORPORATED: "Incorporating new input into ongoing agent run",
+    Decision.STEERED: "Steering ongoing agent run",
+    Decision.QUEUED: "Queueing behind ongoing agent run",
+}
+
+# For people
+
+
+@handler(chat_service)
+async def process_user_message(ctx: ObjectContext, message: protocol.UserMessage) -> Receipt:
+    """Send a message to the agent. If it is busy, the mode says what happens: INTERRUPT, ROLLBACK, INCORPORATE, STEER,
+    QUEUE or REJECT. Answers at once with a receipt; `get_chat_history` shows the reply."""
+    settings = get_settings()
+    if len(message.content) > settings.max_message_chars:
+        raise TooLarge(
+            f"The message has {len(message.content)} characters, the limit is {settings.max_message_chars}: "
+            "send it in parts, or raise MAX_MESSAGE_CHARS"
+        )
+    first_receipt = get(ctx, receipt_key(message.message_id), StoredReceipt) if message.message_id else None
+    conversation = await load(ctx)
+    if first_receipt is not None and (stored := await first_receipt) is not None:
+        return _same_receipt(stored, message)
+
+    accepted = Message(
+        message_id=message.message_id or str(ctx.uuid()),
+        content=message.content,
+        mode=message.mode or conversation.session.mode or settings.mode,
+    )
+    if conversation.waiting >= settings.max_pending:
+        raise TooManyPending(
+            f"{conversation.waiting} messages of this chat wait for the agent, the limit is {settings.max_pending}: "
+            "send more when it has read them, or raise MAX_PENDING"
+        )
+    if conversation.hands_in(accepted) and await _is_dead(ctx, conversation):
+        conversation.bury(conversation.session.open[0])
+    receipt = conversation.receive(accepted)
+    if receipt.decision in _ANNOUNCEMENTS:
+        logger.info(_ANNOUNCEMENTS[receipt.decision])
+    await commit(ctx, conversation, settings)
+    if message.message_id:
+        put(ctx, receipt_key(message.message_id), StoredReceipt(receipt=receipt, content=message.content))
+    return receipt
+
+
+@handler(chat_service, kind="shared")
+async def get_chat_history(ctx: ObjectSharedContext, request: protocol.HistoryRequest) -> protocol.History:
+    """Show the last turns of the chat, oldest first; `before_turn` and `limit` (in turns) page back."""
+    session = await get(ctx, SESSION_KEY, Session) or Session()
+    end = min(request.before_turn or session.last_turn_id + 1, session.last_turn_id + 1)
+    begin = max(1, end - request.limit)
+    turns = await load_turns(ctx, range(begin, end))
+    return protocol.History(
+        entries=[entry for turn in turns for entry in entries_of(turn)],
+        next_before_turn=begin if begin > 1 else None,
+    )
+
+
+@handler(chat_service, kind="shared")
+async def get_status(ctx: ObjectSharedContext) -> protocol.ChatStatus:
+    """Show the mode of the chat, its open turns, and the messages that wait, with their ids."""
+    conversation = await load(ctx)
+    session = conversation.session
+    return protocol.ChatStatus(
+        mode=session.mode or get_settings().mode,
+        busy=bool(session.open),
+        last_turn_id=session.last_turn_id,
+        open_turns=[
+            protocol.OpenTurnStatus(
+                turn_id=turn.turn_id,
+                status=conversation.turns[turn.turn_id].status,
+                stopping=turn.stopping is not None,
+                invocation_id=turn.invocation_id,
+                waiting=[
+                    protocol.WaitingMessage(message_id=m.message_id, content=m.content, mode=m.mode)
+                    for m in conversation.turns[turn.turn_id].pending
+                ],
+            )
+            for turn in session.open
+        ],
+    )
+
+
+@handler(chat_service)
+async def stop(ctx: ObjectContext, request: protocol.StopRequest) -> protocol.StopAnswer:
+    """End the open turn and withdraw the messages that wait. With `turn_id`, only if that turn is open."""
+    conversation = await load(ctx)
+    turn_id, withdrawn = conversation.stop(request.turn_id)
+    await commit(ctx, conversation, get_settings())
+    return protocol.StopAnswer(stopped=turn_id is not None, turn_id=turn_id, withdrawn=tuple(withdrawn))
+
+
+@handler(chat_service)
+async def set_mode(ctx: ObjectContext, request: protocol.ModeRequest) -> protocol.ModeAnswer:
+    """Set what messages without a mode of their own do in this chat; null gives that back to the service's MODE."""
+    session = await get(ctx, SESSION_KEY, Session) or Session()
+    put(ctx, SESSION_KEY, session.model_copy(update={"mode": request.mode}))
+    return protocol.ModeAnswer(mode=request.mode or get_settings().mode)
+
+
+@handler(chat_service)
+async def edit_queued_message(ctx: ObjectContext, request: protocol.EditRequest) -> protocol.ChangeAnswer:
+    """Change the text of a message that waits; `already_taken` if the agent has it."""
+    conversation = await load(ctx)
+    return await _answer_change(ctx, conversation, applied=conversation.edit(request.message_id, request.content))
+
+
+@handler(chat_service)
+async def withdraw_queued_message(ctx: ObjectContext, request: protocol.MessageRequest) -> protocol.ChangeAnswer:
+    """Take back a message that waits; `already_taken` if the agent has it."""
+    conversation = await load(ctx)
+    return await _answer_change(ctx, conversation, applied=conversation.edit(request.message_id, None))
+
+
+@handler(chat_service)
+async def promote_queued_message(ctx: ObjectContext, request: protocol.MessageRequest) -> protocol.ChangeAnswer:
+    """Give a message that waits to the agent now, ahead of the others, as mode STEER does."""
+    conversation = await load(ctx)
+    return await _answer_change(ctx, conversation, applied=conversation.promote(request.message_id))
+
+
+@handler(chat_service)
+async def forget(ctx: ObjectContext) -> None:
+    """End everything and erase the chat."""
+    conversation = await load(ctx)
+    conversation.forget()
+    await commit(ctx, conversation, get_settings())
+    ctx.clear_all()
+
+
+# For AgentSession. Each is fenced by turn and invocation: what another run says changes nothing.
+
+
+@handler(chat_service, private=True)
+async def begin_turn(ctx: ObjectContext, ref: TurnRef) -> protocol.BeginAnswer:
+    """Mark a turn as running and return its context; None if it was withdrawn."""
+    conversation = await load(ctx, ref.turn_id)
+    if not conversation.begin(ref):
+        return protocol.BeginAnswer(context=None)
+    context = await context_of(ctx, conversation, ref.turn_id, get_settings())
+    await commit(ctx, conversation, get_settings())
+    return protocol.BeginAnswer(context=context)
+
+
+@handler(chat_service, private=True)
+async def ready(ctx: ObjectContext, request: protocol.Ready) -> None:
+    """Register the doorbell of a run."""
+    conversation = await load(ctx, request.turn_id)
+    conversation.arm(request, request.doorbell, steer_only=request.steer_only)
+    await commit(ctx, conversation, get_settings())
+
+
+@handler(chat_service, private=True)
+async def take_input(ctx: ObjectContext, request: protocol.TakeInput) -> protocol.TakenInput:
+    """Hand the waiting messages over, once, and register the next doorbell."""
+    conversation = await load(ctx, request.turn_id)
+    messages = conversation.take(request, request.doorbell)
+    await commit(ctx, conversation, get_settings())
+    return protocol.TakenInput(messages=messages)
+
+
+@handler(chat_service, private=True)
+async def record(ctx: ObjectContext, report: protocol.Report) -> None:
+    """Store what an iteration produced."""
+    conversation = await load(ctx, report.turn_id)
+    conversation.record(report)
+    await commit(ctx, conversation, get_settings())
+
+
+@handler(chat_service, private=True)
+async def end_turn(ctx: ObjectContext, report: protocol.EndTurn) -> protocol.TurnEnd:
+    """Close a turn, or give it the messages that came before it could end."""
+    conversation = await load(ctx, report.turn_id)
+    answer = conversation.end(report)
+    await commit(ctx, conversation, get_settings())
+    return answer
+
+
+@handler(chat_service, private=True)
+async def settle_turn(ctx: ObjectContext, ref: TurnRef) -> None:
+    """Close a turn whose run is over but did not live to say so."""
+    conversation = await load(ctx, ref.turn_id)
+    conversation.settle(ref)
+    await commit(ctx, conversation, get_settings())
+
+
+def _same_receipt(stored: StoredReceipt, message: protocol.UserMessage) -> Receipt:
+    if stored.content != message.content:
+        raise Conflict(
+            f"message_id {message.message_id!r} was used for another text; give every message an id of its own"
+        )
+    return stored.receipt
+
+
+async def _answer_change(ctx: ObjectContext, conversation: Conversation, *, applied: bool) -> protocol.ChangeAnswer:
+    await commit(ctx, conversation, get_settings())
+    return protocol.ChangeAnswer(result="applied" if applied else "already_taken")
+
+
+async def _is_dead(ctx: ObjectContext, conversation: Conversation) -> bool:
+    """Return whether the run of the first open turn is over although its turn is open: somebody killed it."""
+    over: RestateDurableFuture[bytes] = ctx.attach_invocation(conversation.session.open[0].invocation_id)
+    completed, _ = await restate.wait_completed(over, ctx.sleep(timedelta(0)))
+    return over in completed

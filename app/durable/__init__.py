@@ -1,0 +1,11 @@
+"""Asyncio on Restate: durable code is plain asyncio in which every wait is a journaled future.
+
+`run_durably` runs a coroutine on a deterministic event loop inside a Restate handler. Knows nothing of chats or agents.
+"""
+
+from app.durable.logs import get_logger
+from app.durable.loop import DurableLoop, condition, current_loop, wait_for
+from app.durable.run import run_durably
+from app.durable.steps import RetryPolicy, step
+
+__all__ = ["DurableLoop", "RetryPolicy", "condition", "current_loop", "get_logger", "run_durably", "step", "wait_for"]

@@ -1,0 +1,23 @@
+"""Loggers that are silent during replay, in durable code and in plain handlers."""
+
+import asyncio
+import logging
+
+from restate.server_context import restate_context_is_replaying
+
+from app.durable.loop import DurableLoop
+
+
+class _ReplayFilter(logging.Filter):
+    def filter(self, _record: logging.LogRecord) -> bool:
+        loop = asyncio._get_running_loop()
+        replaying = loop.replaying if isinstance(loop, DurableLoop) else restate_context_is_replaying.get()
+        return not replaying
+
+
+def get_logger(name: str) -> logging.Logger:
+    """Return the logger `name`; what a replay repeats is written once."""
+    logger = logging.getLogger(name)
+    if not any(isinstance(present, _ReplayFilter) for present in logger.filters):
+        logger.addFilter(_ReplayFilter())
+    return logger

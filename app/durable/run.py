@@ -1,0 +1,62 @@
+"""The driver of the durable loop: runs one coroutine to its end inside a Restate handler.
+
+Waits on the real loop for durable futures and feeds their outcomes to the durable loop; decides nothing else.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import restate
+from restate import Context, TerminalError
+
+from app.durable.loop import DurableLoop
+
+T = TypeVar("T")
+
+
+async def run_durably(ctx: Context, main: Coroutine[Any, Any, T]) -> T:
+    """Run `main` on a durable loop and return its result; as with `asyncio.run`, tasks it leaves behind are cancelled.
+
+    Durable: a replay takes the same path, because the journal is the only source of order. A Restate cancellation
+    arrives as asyncio.CancelledError in `main`, once; `finally` blocks can still take durable steps.
+    Errors: what `main` raises; TerminalError 409 if `main` let the cancellation through, 500 if it waits for what can
+    never happen.
+    """
+    loop = DurableLoop(ctx)  # type: ignore[abstract]  # the rest of asyncio's loop refuses, see loop.py
+    try:
+        task = loop.create_task(main)
+        await _run_until(loop, task, task)
+        for leftover in loop.unfinished_tasks:
+            leftover.cancel()
+        for leftover in loop.unfinished_tasks:
+            await _run_until(loop, leftover, None)
+    finally:
+        loop.close_abandoned()
+    if task.cancelled():
+        raise TerminalError("cancelled", 409)
+    result: T = task.result()
+    return result
+
+
+async def _run_until(loop: DurableLoop, awaited: asyncio.Task[Any], main: asyncio.Task[Any] | None) -> None:
+    """Drive the loop until `awaited` is done; `main` is whom a cancellation reaches."""
+    loop.drain()
+    while not awaited.done():
+        if not loop.pending:
+            waiting = getattr(awaited.get_coro(), "__qualname__", awaited)
+            raise TerminalError(f"{waiting} waits for something that no durable future can complete")
+        try:
+            completed, _ = await restate.wait_completed(*loop.pending)
+        except TerminalError:  # waiting takes no values, so this can only be the cancellation
+            if main is not None:
+                main.cancel()
+            completed = []
+        for durable in completed:
+            try:
+                value = await durable
+            except TerminalError as exc:
+                loop.complete(durable, None, exc)
+            else:
+                loop.complete(durable, value, None)
+        loop.drain()

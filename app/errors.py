@@ -1,0 +1,103 @@
+"""The errors of the application, one tree; each knows the HTTP status it becomes at the Restate boundary.
+
+AgentError
+├── UsageError          the caller's fault (400); nothing was stored
+│   ├── Conflict        does not fit the state of the chat (409)
+│   ├── TooLarge        over a size limit (413)
+│   └── TooManyPending  over the limit of waiting messages (429)
+├── LLMError            the LLM gave no usable reply
+│   ├── LLMUnavailable  a passing fault: worth another attempt
+│   └── LLMRejected     a lasting fault: another attempt would end the same way
+├── StepFailed          a durable step ended without a result
+├── DeterminismError    durable code did what no replay could repeat
+└── DefinitionError     a wrong declaration, found at import time
+"""
+
+
+class AgentError(Exception):
+    """Something went wrong in the agent application."""
+
+    status = 500
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class UsageError(AgentError):
+    """The request cannot be served as it is."""
+
+    status = 400
+
+
+class Conflict(UsageError):
+    """The request does not fit the state of the chat."""
+
+    status = 409
+
+
+class TooLarge(UsageError):
+    """The request is over a size limit."""
+
+    status = 413
+
+
+class TooManyPending(UsageError):
+    """Too many messages of this chat wait for the agent; send more once it has read them."""
+
+    status = 429
+
+
+class LLMError(AgentError):
+    """The LLM gave no usable reply."""
+
+    retryable = False
+
+
+class LLMUnavailable(LLMError):
+    """The LLM cannot be reached or is overloaded. `retry_after_s` is the wait it asked for, in seconds, or None."""
+
+    status = 503
+    retryable = True
+
+    def __init__(self, message: str | None = None, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class LLMRejected(LLMError):
+    """The LLM refused the request; it would refuse it again."""
+
+    status = 502
+
+
+class StepFailed(AgentError):
+    """A durable step ended without a result.
+
+    `error_type` is the class name of what the action raised, `retryable` whether another attempt may help,
+    `retry_after_s` the wait that was asked for, in seconds, or None.
+    """
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        error_type: str = "Exception",
+        retryable: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.error_type = error_type
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+
+
+class DeterminismError(AgentError):
+    """Durable code did what a replay could not repeat; do it inside a step."""
+
+
+class DefinitionError(AgentError):
+    """A declaration is wrong."""

@@ -1,0 +1,37 @@
+"""A chat as a person reads it: turns to lines.
+
+Pure: no I/O, no Restate.
+"""
+
+from collections.abc import Iterator
+
+from app.protocol import HistoryEntry
+from app.transcript import AssistantItem, Item, ToolItem, Turn, TurnStatus, UserItem
+
+
+def entries_of(turn: Turn) -> Iterator[HistoryEntry]:
+    """Yield the lines of a turn: what was said and done, what still waits, and why it failed if it did."""
+    for item in turn.items:
+        yield _entry(turn, item)
+    for message in turn.pending:
+        yield HistoryEntry(
+            role="user",
+            content=message.content,
+            turn_id=turn.turn_id,
+            status=TurnStatus.QUEUED,
+            message_id=message.message_id,
+        )
+    if turn.error is not None:
+        yield HistoryEntry(role="system", content=turn.error, turn_id=turn.turn_id, status=turn.status)
+
+
+def _entry(turn: Turn, item: Item) -> HistoryEntry:
+    entry = {"role": item.kind, "content": item.content, "turn_id": turn.turn_id, "status": turn.status}
+    match item:
+        case UserItem():
+            return HistoryEntry(**entry, message_id=item.message_id)
+        case AssistantItem():
+            calls = [call.model_dump() for call in item.tool_calls] or None
+            return HistoryEntry(**entry, partial=item.finish.partial, tool_calls=calls)
+        case ToolItem():
+            return HistoryEntry(**entry, tool_call_id=item.call_id, outcome=item.outcome)

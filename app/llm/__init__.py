@@ -1,0 +1,38 @@
+"""The LLM: an OpenAI-compatible server, or the offline model.
+
+This is the public surface; nothing else imports from the modules below it.
+"""
+
+from functools import cache
+
+import httpx2
+from openai import AsyncOpenAI
+
+from app.llm.client import LLM
+from app.llm.offline import OfflineTransport
+from app.llm.reply import Reply
+from app.llm.wire import ToolSpec
+from app.settings import Settings, get_settings
+
+__all__ = ["LLM", "Reply", "ToolSpec", "connect", "get_llm"]
+
+
+@cache
+def get_llm() -> LLM:
+    """Return the LLM of this process."""
+    return connect(get_settings())
+
+
+def connect(settings: Settings) -> LLM:
+    """Return the LLM that `settings` name: a server, or the offline model when they name neither key nor server."""
+    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else None
+    offline = key is None and settings.openai_base_url is None
+    transport = OfflineTransport(iterations=settings.offline_iterations, pace_s=settings.offline_pace_s)
+    client = AsyncOpenAI(
+        api_key=key or "unused",  # the SDK insists on one; servers that want none ignore it
+        base_url="http://offline-model/v1" if offline else settings.openai_base_url,
+        timeout=settings.llm_timeout_s,
+        max_retries=0,
+        http_client=httpx2.AsyncClient(transport=transport) if offline else None,
+    )
+    return LLM(client, model=settings.openai_model, instructions=settings.instructions)

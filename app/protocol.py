@@ -1,0 +1,243 @@
+"""What ChatService and AgentSession say to each other and to their clients: the shapes of every request and answer.
+
+Shapes only. Names of fields are stored in journals and known to clients: they change only with a migration note.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, StringConstraints
+
+from app.boundary import Input
+from app.modes import Decision, Mode
+from app.transcript import Item, Message, Stored, TurnStatus, Usage
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Absent = Field(None, exclude_if=lambda value: value is None)  # left out of the answer when it does not apply
+MessageId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+# From clients to ChatService
+
+
+class UserMessage(Input):
+    """A message of the user."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"role": "user", "content": "do something"}]}, title="UserMessage"
+    )
+
+    role: Literal["user"] = "user"
+    content: Text
+    mode: Mode | None = Field(None, description="What to do if a turn is open; the mode of the chat if absent")
+    message_id: MessageId | None = Field(None, description="Makes sending it again safe")
+
+
+class HistoryRequest(Input):
+    """Which turns to show: the last `limit` ones before turn `before_turn`."""
+
+    before_turn: int | None = Field(None, gt=0)
+    limit: int = Field(50, gt=0, le=200)
+
+
+class StopRequest(Input):
+    """Which turn to stop; the open one if absent."""
+
+    turn_id: int | None = Field(None, gt=0)
+
+
+class ModeRequest(Input):
+    """The mode of the chat; null gives it back to the service's `MODE`."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"mode": "QUEUE"}]})
+
+    mode: Mode | None
+
+
+class EditRequest(Input):
+    """New text for a message that the agent has not been given yet."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"message_id": "…", "content": "do this instead"}]})
+
+    message_id: MessageId
+    content: Text
+
+
+class MessageRequest(Input):
+    """Names a message that the agent has not been given yet."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"message_id": "…"}]})
+
+    message_id: MessageId
+
+
+# From ChatService to clients
+
+
+class Receipt(Stored):
+    """What became of a message."""
+
+    message_id: str
+    turn_id: int
+    decision: Decision
+
+
+class HistoryEntry(Stored):
+    """One line of the chat. `status` is that of its turn, `queued` for a message that still waits."""
+
+    role: Literal["user", "assistant", "tool", "system"]
+    content: str
+    turn_id: int
+    status: TurnStatus
+    partial: bool = False
+    message_id: str | None = Absent
+    tool_calls: list[dict[str, str]] | None = Absent
+    tool_call_id: str | None = Absent
+    outcome: str | None = Absent
+
+
+class History(Stored):
+    """Lines of the chat, oldest first; `next_before_turn` asks for the ones before, null at the beginning."""
+
+    entries: list[HistoryEntry]
+    next_before_turn: int | None = None
+
+
+class WaitingMessage(Stored):
+    message_id: str
+    content: str
+    mode: Mode
+
+
+class OpenTurnStatus(Stored):
+    turn_id: int
+    status: TurnStatus
+    stopping: bool
+    invocation_id: str
+    waiting: list[WaitingMessage]
+
+
+class ChatStatus(Stored):
+    """The state of a chat; `mode` is the one that the next message gets if it brings none."""
+
+    mode: Mode
+    busy: bool
+    last_turn_id: int
+    open_turns: list[OpenTurnStatus]
+
+
+class StopAnswer(Stored):
+    """`stopped` is false if there was nothing to stop; `withdrawn` are the messages that will not be answered."""
+
+    stopped: bool
+    turn_id: int | None = None
+    withdrawn: tuple[str, ...] = ()
+
+
+class ModeAnswer(Stored):
+    mode: Mode
+
+
+class ChangeAnswer(Stored):
+    """`applied`, or `already_taken` if the agent has the message (or it never existed)."""
+
+    result: Literal["applied", "already_taken"]
+
+
+# From ChatService to AgentSession
+
+
+class Limits(Stored):
+    """Limits of one turn; part of its input, so that a changed setting cannot break the replay of an open turn."""
+
+    max_iterations: int
+    tool_concurrency: int
+    max_tool_result_chars: int
+    llm_attempts: int
+
+
+class Context(Stored):
+    """What the LLM sees at the start of a turn: earlier turns, oldest first, and the messages of this one."""
+
+    history: tuple[tuple[Item, ...], ...]
+    current: tuple[Item, ...]
+
+
+class TurnStart(Stored):
+    """Input of a run. `context` is None if it was not known yet; the run asks for it with `begin_turn`."""
+
+    turn_id: int
+    limits: Limits
+    context: Context | None = None
+
+
+class Ring(Stored):
+    """Value of a doorbell: why it rang. `content` is the beginning of the message, for the log."""
+
+    steer: bool
+    content: str
+
+
+# From AgentSession to ChatService. `turn_id` and `invocation_id` fence every one of them.
+
+
+class TurnRef(Stored):
+    """Names a turn and the run that speaks for it."""
+
+    turn_id: int
+    invocation_id: str
+
+
+class BeginAnswer(Stored):
+    """The context of a turn; None if it was withdrawn meanwhile."""
+
+    context: Context | None
+
+
+class Ready(TurnRef):
+    """Registers the doorbell that the next message rings; with `steer_only`, the next STEER message."""
+
+    doorbell: str
+    steer_only: bool = False
+
+
+class TakeInput(TurnRef):
+    """Asks for the waiting messages and registers the next doorbell."""
+
+    doorbell: str
+
+
+class TakenInput(Stored):
+    """Messages that the turn now has, in order."""
+
+    messages: tuple[Message, ...] = ()
+
+
+class Report(TurnRef):
+    """What a turn produced since its last report; `offset` counts the items reported before."""
+
+    offset: int
+    items: tuple[Item, ...]
+    usage: Usage = Usage()
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+class EndTurn(Report):
+    """The last report of a turn; with a doorbell the turn can go on if messages came meanwhile."""
+
+    outcome: TurnStatus
+    doorbell: str | None = None
+    error: str | None = None
+
+
+class TurnEnd(Stored):
+    """Answer to `end_turn`: the status in which the turn closed, or None and the messages with which it goes on."""
+
+    closed: TurnStatus | None = None
+    messages: tuple[Message, ...] = ()
+
+
+class TurnResult(Stored):
+    """Output of a run; `withdrawn` also if the chat knows this run no more."""
+
+    turn_id: int
+    status: TurnStatus

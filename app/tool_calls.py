@@ -1,0 +1,72 @@
+"""The tool calls of one iteration: runs them side by side and keeps an honest result for each, whatever happens.
+
+Knows tools and results; not the LLM, the chat or the turn.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from app.context import synthetic_result
+from app.durable import get_logger
+from app.errors import AgentError
+from app.tools import Tool
+from app.transcript import ToolCall, ToolItem, ToolOutcome
+
+logger = get_logger("agent_session")
+
+
+class ToolCalls:
+    """The calls of one assistant item.
+
+    Durable: tools run on the durable loop, in a replay exactly as before.
+    """
+
+    def __init__(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool], *, max_result_chars: int) -> None:
+        self._calls = calls
+        self._tools = tools
+        self._max_result_chars = max_result_chars
+        self._started: set[str] = set()
+        self._results: dict[str, ToolItem] = {}
+
+    async def run(self, *, concurrency: int, skip: asyncio.Event) -> None:
+        """Run the calls, at most `concurrency` at a time; once `skip` is set, no other one starts.
+
+        When cancelled: cancels the running tools, waits for their end, and raises CancelledError. `results` tells then
+        what is known.
+        """
+        slots = asyncio.Semaphore(concurrency)
+        async with asyncio.TaskGroup() as group:
+            for call in self._calls:
+                group.create_task(self._run_one(call, slots, skip))
+
+    @property
+    def results(self) -> list[ToolItem]:
+        """A result for every call, in their order: skipped if it never started, unknown if it was cancelled."""
+        return [self._results.get(call.call_id) or self._without_result(call) for call in self._calls]
+
+    def _without_result(self, call: ToolCall) -> ToolItem:
+        started = call.call_id in self._started
+        return synthetic_result(call, ToolOutcome.UNKNOWN if started else ToolOutcome.SKIPPED)
+
+    async def _run_one(self, call: ToolCall, slots: asyncio.Semaphore, skip: asyncio.Event) -> None:
+        async with slots:
+            if skip.is_set():
+                return
+            self._started.add(call.call_id)
+            content, outcome = await self._call(call)
+        if len(content) > self._max_result_chars:
+            content = f"{content[: self._max_result_chars]}\n[cut off: {len(content)} characters]"
+        self._results[call.call_id] = ToolItem(call_id=call.call_id, name=call.name, content=content, outcome=outcome)
+
+    async def _call(self, call: ToolCall) -> tuple[str, ToolOutcome]:
+        tool = self._tools.get(call.name)
+        if tool is None:
+            known = ", ".join(sorted(self._tools)) or "none"
+            return f"There is no tool {call.name!r}. The tools are: {known}.", ToolOutcome.FAILED
+        try:
+            return await tool.call(call.arguments), ToolOutcome.OK
+        except AgentError as exc:
+            return exc.message, ToolOutcome.FAILED
+        except Exception as exc:  # a tool's failure is a result for the LLM
+            logger.warning("Tool %s failed", call.name, exc_info=True)
+            return f"The tool failed: {exc!r}", ToolOutcome.FAILED

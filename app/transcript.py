@@ -1,0 +1,133 @@
+"""What was said and done in a chat: messages, items and turns as values, in the form in which they are stored.
+
+Pure: no I/O, no Restate. Fields are only ever added, with a default, so that new code reads old state.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.modes import Mode
+
+
+class Stored(BaseModel):
+    """A frozen value that is stored or journaled; unknown fields are ignored so that a rollback reads newer state."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Message(Stored):
+    """What a person sent."""
+
+    message_id: str
+    content: str
+    mode: Mode = Mode.INTERRUPT
+
+
+class ToolCall(Stored):
+    """A tool call that the LLM asked for; `arguments` is the JSON text exactly as it wrote it."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+class Finish(StrEnum):
+    """Why the LLM stopped writing."""
+
+    STOP = "stop"
+    TOOL_CALLS = "tool_calls"
+    LENGTH = "length"
+    CONTENT_FILTER = "content_filter"
+    ABORTED = "aborted"  # we ended the call; the text is what had arrived
+
+    @property
+    def partial(self) -> bool:
+        return self in (Finish.LENGTH, Finish.CONTENT_FILTER, Finish.ABORTED)
+
+
+class ToolOutcome(StrEnum):
+    """How a tool call ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    SKIPPED = "skipped"  # never started
+    UNKNOWN = "unknown"  # ended by us: it may have run
+
+
+class UserItem(Stored):
+    kind: Literal["user"] = "user"
+    message_id: str
+    content: str
+
+
+class AssistantItem(Stored):
+    kind: Literal["assistant"] = "assistant"
+    content: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    finish: Finish = Finish.STOP
+
+
+class ToolItem(Stored):
+    kind: Literal["tool"] = "tool"
+    call_id: str
+    name: str
+    content: str
+    outcome: ToolOutcome = ToolOutcome.OK
+
+
+Item = Annotated[UserItem | AssistantItem | ToolItem, Field(discriminator="kind")]
+
+
+def text_of(item: Item) -> str:
+    """Return an item as one line for the log."""
+    return item.content if item.kind == "user" else f"{item.kind}: {item.content}"
+
+
+class Usage(Stored):
+    """Tokens that LLM calls used. `unmetered_calls` counts calls that reported none: unknown is not 0."""
+
+    calls: int = 0
+    unmetered_calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            calls=self.calls + other.calls,
+            unmetered_calls=self.unmetered_calls + other.unmetered_calls,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+        )
+
+
+class TurnStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    INTERRUPTED = "interrupted"
+    ROLLED_BACK = "rolled_back"
+    FAILED = "failed"
+    LIMIT_REACHED = "limit_reached"
+    WITHDRAWN = "withdrawn"
+
+
+class Turn(Stored):
+    """One turn. `pending` are messages that its run has not been given yet; `items` what the LLM has seen or said.
+
+    `reported` counts the items that the run reported (assistant and tool items), so that a report that comes twice
+    is stored once.
+    """
+
+    turn_id: int
+    status: TurnStatus = TurnStatus.QUEUED
+    mode: Mode = Mode.INTERRUPT
+    invocation_id: str = ""
+    pending: tuple[Message, ...] = ()
+    items: tuple[Item, ...] = ()
+    reported: int = 0
+    usage: Usage = Usage()
+    error: str | None = None
+    started_at: float | None = None  # seconds since 1970, of the first LLM call
+    ended_at: float | None = None

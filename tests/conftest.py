@@ -1,0 +1,64 @@
+"""Fixtures of every folder: a real restate-server, and the application as a subprocess."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from app.errors import UsageError
+from app.stack import find_restate_server
+from tests.support.restate_server import RestateServer
+from tests.support.service import Service
+
+
+@pytest.fixture(scope="session")
+def restate_binary() -> str:
+    """The path of restate-server; without one the test is skipped on a laptop and fails in CI."""
+    try:
+        return find_restate_server(os.environ.get("RESTATE_SERVER"))
+    except UsageError as error:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(error.message)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=[False, True], ids=["normal", "always-replay"])
+async def restate_server(
+    request: pytest.FixtureRequest, restate_binary: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RestateServer]:
+    """A server for the whole run, once as it is and once where every wait is a replay; use a fresh key per test."""
+    server = RestateServer(restate_binary, tmp_path_factory.mktemp("restate"), always_replay=request.param)
+    try:
+        await server.start()
+        yield server
+    finally:
+        server.kill9()
+
+
+@pytest_asyncio.fixture
+async def own_restate_server(restate_binary: str, tmp_path: Path) -> AsyncIterator[RestateServer]:
+    """A server that the test may kill."""
+    server = RestateServer(restate_binary, tmp_path)
+    try:
+        await server.start()
+        yield server
+    finally:
+        server.kill9()
+
+
+StartService = Callable[..., Awaitable[Service]]
+
+
+@pytest.fixture
+def start_service(tmp_path: Path, request: pytest.FixtureRequest) -> StartService:
+    """`await start_service(MODE="QUEUE")`: the application with these settings, ended with the test."""
+
+    async def start(**env: str) -> Service:
+        service = Service(tmp_path, **env)
+        request.addfinalizer(service.kill9)
+        await service.start()
+        return service
+
+    return start

@@ -1,0 +1,330 @@
+"""A Restate endpoint whose handlers exercise the durable loop; started as a subprocess by the tests.
+
+Every handler records what its actions did in the file named by ACTIONS_LOG, one line per execution, so that a test
+sees what really ran, how often and in which order.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+import hypercorn
+import hypercorn.asyncio
+import restate
+
+from app.durable import RetryPolicy, condition, current_loop, get_logger, run_durably, step, wait_for
+from app.errors import DeterminismError, StepFailed
+
+probe = restate.Service("Probe")
+logger = get_logger("probe")
+
+
+def did(what: str) -> None:
+    """Note that an action did `what`."""
+    with open(os.environ["ACTIONS_LOG"], "a") as log:
+        log.write(what + "\n")
+
+
+def actions() -> list[str]:
+    """Return what actions did so far."""
+    with open(os.environ["ACTIONS_LOG"]) as log:
+        return log.read().splitlines()
+
+
+def action(what: str, seconds: float = 0.0) -> Callable[[], Awaitable[str]]:
+    """Return an action that notes its start, its end and its abort."""
+
+    async def act() -> str:
+        did(f"start {what}")
+        try:
+            await asyncio.sleep(seconds)
+        except asyncio.CancelledError:
+            did(f"abort {what} {time.time()}")
+            raise
+        did(f"end {what}")
+        return what
+
+    return act
+
+
+def handler(main: Callable[[str], Coroutine[Any, Any, Any]]) -> None:
+    """Register `main(input)` as a handler that runs durably."""
+
+    async def handle(ctx: restate.Context, label: str) -> Any:
+        return await run_durably(ctx, main(label))
+
+    probe.handler(
+        name=main.__name__,
+        invocation_retry_policy=restate.InvocationRetryPolicy(
+            initial_interval=timedelta(milliseconds=50), max_interval=timedelta(seconds=1), max_attempts=50
+        ),
+    )(handle)
+
+
+@handler
+async def gather_steps(label: str) -> list[str]:
+    async def one(n: int) -> str:
+        first = await step(f"first {n}", action(f"{label} first {n}", 0.01 * (5 - n)), result_type=str)
+        await asyncio.sleep(0.01 * n)
+        second = await step(f"second {n}", action(f"{label} second {n}"), result_type=str)
+        return f"{first}, {second}"
+
+    return list(await asyncio.gather(*(one(n) for n in range(5))))
+
+
+@handler
+async def order_of_completion(label: str) -> list[str]:
+    order: list[str] = []
+
+    async def one(n: int) -> None:
+        await step(f"work {n}", action(f"{label} work {n}", 0.02 * (n * 7 % 5)), result_type=str)
+        order.append(str(n))
+        await step(f"note {n}", action(f"{label} note {n}"), result_type=str)
+
+    async with asyncio.TaskGroup() as group:
+        for n in range(5):
+            group.create_task(one(n))
+    return order
+
+
+@handler
+async def queue_and_lock(label: str) -> list[int]:
+    queue: asyncio.Queue[int | None] = asyncio.Queue(maxsize=2)
+    lock = asyncio.Lock()
+    seen: list[int] = []
+
+    async def produce() -> None:
+        for n in range(6):
+            await asyncio.sleep(0.005)
+            await queue.put(n)
+        await queue.put(None)
+
+    async def consume() -> None:
+        while (n := await queue.get()) is not None:
+            async with lock:
+                await step("consume", action(f"{label} consume {n}"), result_type=str)
+                seen.append(n)
+
+    await asyncio.gather(produce(), consume())
+    return seen
+
+
+@handler
+async def timeout_aborts(label: str) -> str:
+    before = current_loop().time()
+    try:
+        async with asyncio.timeout(0.2):
+            await step("slow", action(f"{label} slow", 1), result_type=str)
+    except TimeoutError:
+        return f"timeout after {current_loop().time() - before:.1f}"
+    return "no timeout"
+
+
+@handler
+async def cancelled_cleans_up(label: str) -> str:
+    try:
+        await step("work", action(f"{label} work", 2), result_type=str)
+    finally:
+        await step("cleanup", action(f"{label} cleanup", 0.05), result_type=str)
+    return "finished"
+
+
+@handler
+async def cancelled_answers(label: str) -> str:
+    try:
+        async with asyncio.TaskGroup() as group:
+            for n in range(4):
+                group.create_task(_guarded(label, n))
+    except asyncio.CancelledError:
+        await step("after", action(f"{label} after"), result_type=str)
+        return "cancelled"
+    return "finished"
+
+
+async def _guarded(label: str, n: int) -> None:
+    try:
+        await step(f"work {n}", action(f"{label} work {n}", 2), result_type=str)
+    finally:
+        await step(f"undo {n}", action(f"{label} undo {n}"), result_type=str)
+
+
+@handler
+async def salvage(label: str) -> str:
+    text: list[str] = []
+
+    async def stream() -> str:
+        try:
+            while len(text) < 200:
+                text.append("word")
+                did(f"{label} word")
+                await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            pass
+        return " ".join(text)
+
+    call = asyncio.create_task(step("stream", stream, result_type=str, salvage=True))
+    try:
+        return await call
+    except asyncio.CancelledError:
+        call.cancel()
+        return f"partial: {await call}"
+
+
+@handler
+async def steered(label: str) -> str:
+    """Abort a call from a sibling task, as STEER does."""
+
+    async def stream() -> str:
+        try:
+            await asyncio.sleep(1)
+        except asyncio.CancelledError:
+            return "partial"
+        return "whole"
+
+    call = asyncio.create_task(step("stream", stream, result_type=str, salvage=True))
+    await asyncio.sleep(0.1)
+    call.cancel()
+    first = await call
+    return f"{first}, {await step('next', action(f'{label} next'), result_type=str)}"
+
+
+@handler
+async def retries(label: str) -> str:
+    async def flaky() -> str:
+        did(f"{label} attempt")
+        attempts = actions().count(f"{label} attempt")
+        if attempts < 3:
+            raise ConnectionError(f"no luck in attempt {attempts}")
+        return f"attempt {attempts}"
+
+    policy = RetryPolicy(max_attempts=3, initial_interval=timedelta(milliseconds=20))
+    return await step("flaky", flaky, result_type=str, retry=policy)
+
+
+@handler
+async def gives_up(label: str) -> str:
+    async def broken() -> str:
+        did(f"{label} attempt")
+        raise ValueError("it is broken")
+
+    try:
+        return await step(
+            "broken", broken, retry=RetryPolicy(max_attempts=2, initial_interval=timedelta(milliseconds=10))
+        )
+    except StepFailed as exc:
+        return f"{exc.error_type}: {exc.message}"
+
+
+@handler
+async def step_times_out(label: str) -> str:
+    try:
+        return await step("slow", action(f"{label} slow", 30), result_type=str, timeout_s=0.05)
+    except StepFailed as exc:
+        return f"{exc.error_type}: {exc.message}"
+
+
+@handler
+async def not_json(_label: str) -> str:
+    async def odd() -> object:
+        return object()
+
+    try:
+        await step("odd", odd)
+    except StepFailed as exc:
+        return exc.error_type
+    return "no error"
+
+
+@handler
+async def forbidden(_label: str) -> list[str]:
+    texts = []
+    for attempt in (lambda: asyncio.to_thread(time.time), lambda: asyncio.open_connection("127.0.0.1", 1)):
+        try:
+            await attempt()
+        except DeterminismError as exc:
+            texts.append(exc.message)
+    return texts
+
+
+@handler
+async def deadlock(_label: str) -> None:
+    await asyncio.Event().wait()
+
+
+@handler
+async def orphan_fails(label: str) -> str:
+    async def orphan() -> None:
+        await step("orphan", action(f"{label} orphan"), result_type=str)
+        raise ValueError(f"nobody awaits {label}")
+
+    task = asyncio.create_task(orphan())
+    del task
+    await asyncio.sleep(0.2)
+    return "main is fine"
+
+
+@handler
+async def leftover_tasks_end(label: str) -> str:
+    async def leftover() -> None:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await step("goodbye", action(f"{label} goodbye"), result_type=str)
+
+    task = asyncio.create_task(leftover())
+    await asyncio.sleep(0.01)
+    return f"done, leftover {'done' if task.done() else 'waiting'}"
+
+
+@handler
+async def conditions(label: str) -> list[int]:
+    state = {"n": 0}
+    seen: list[int] = []
+
+    async def count() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0.01)
+            state["n"] += 1
+
+    counting = asyncio.create_task(count())
+    for target in (1, 3, 5):
+        await condition(lambda target=target: state["n"] >= target)
+        seen.append(state["n"])
+    try:
+        await condition(lambda: state["n"] > 5, timeout_s=0.05)
+    except TimeoutError:
+        seen.append(-1)
+    await counting
+    logger.info("conditions of %s are met", label)
+    return seen
+
+
+@handler
+async def waits_for_signal(label: str) -> list[str]:
+    received = []
+    ctx = current_loop().ctx
+    logger.info("%s waits", label)
+    for _ in range(3):
+        received.append(await wait_for(ctx.signal("event", type_hint=str)))
+        await step("seen", action(f"{label} {received[-1]}"), result_type=str)
+    return received
+
+
+@probe.handler()
+async def send_signal(ctx: restate.Context, signal: dict[str, str]) -> None:
+    ctx.resolve_signal(signal["invocation_id"], "event", signal["value"])
+
+
+app = restate.app([probe])
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    config = hypercorn.Config()
+    config.bind = [f"127.0.0.1:{sys.argv[1]}"]
+    config.h2_max_concurrent_streams = config.keep_alive_max_requests = 2**31 - 1
+    asyncio.run(hypercorn.asyncio.serve(app, config))

@@ -1,0 +1,151 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.context import repair, synthetic_result, window
+from app.transcript import AssistantItem, Finish, Item, ToolCall, ToolItem, ToolOutcome, UserItem
+
+NO_LIMIT = 10**9
+
+
+def user(text: str) -> Item:
+    return UserItem(message_id=text, content=text)
+
+
+def calls(*call_ids: str, text: str = "") -> Item:
+    tool_calls = tuple(ToolCall(call_id=call_id, name="work", arguments="{}") for call_id in call_ids)
+    return AssistantItem(content=text, tool_calls=tool_calls, finish=Finish.TOOL_CALLS)
+
+
+def says(text: str) -> Item:
+    return AssistantItem(content=text)
+
+
+def result(call_id: str, text: str = "done") -> Item:
+    return ToolItem(call_id=call_id, name="work", content=text)
+
+
+call_ids = st.sampled_from(["a", "b", "c"])
+any_item: st.SearchStrategy[Item] = st.one_of(
+    st.builds(user, st.text(max_size=30)),
+    st.builds(says, st.text(max_size=30)),
+    st.lists(call_ids, min_size=1, max_size=4).map(lambda ids: calls(*ids)),
+    st.builds(result, call_ids, st.text(max_size=30)),
+)
+any_items = st.lists(any_item, max_size=20)
+
+
+def texts(items: list[Item]) -> list[str]:
+    return [item.content for item in items if isinstance(item, UserItem)]
+
+
+def assert_paired(items: list[Item]) -> None:
+    due: list[str] = []
+    for item in items:
+        if isinstance(item, ToolItem):
+            assert due[:1] == [item.call_id], items
+            due.pop(0)
+        else:
+            assert not due, items
+        if isinstance(item, AssistantItem):
+            due = [call.call_id for call in item.tool_calls]
+            assert len(set(due)) == len(due), items
+    assert not due, items
+
+
+class TestRepair:
+    def test_well_formed_items_stay_as_they_are(self) -> None:
+        """Items that are in order are returned unchanged."""
+        items = [user("hi"), calls("a", "b"), result("a"), result("b"), user("and?"), says("done")]
+        assert repair(items) == items
+
+    def test_missing_result_is_honest(self) -> None:
+        """A call without a result gets one that says that it may have run."""
+        repaired = repair([user("hi"), calls("a", "b"), result("b")])
+        assert repaired[2] == synthetic_result(ToolCall(call_id="a", name="work", arguments="{}"))
+        assert isinstance(repaired[2], ToolItem)
+        assert repaired[2].outcome is ToolOutcome.UNKNOWN
+        assert "may have run" in repaired[2].content
+
+    def test_skipped_call_says_that_it_never_started(self) -> None:
+        """The synthetic result of a skipped call says that nothing was done."""
+        item = synthetic_result(ToolCall(call_id="a", name="work", arguments="{}"), ToolOutcome.SKIPPED)
+        assert "never started" in item.content
+
+    def test_orphan_and_second_results_are_dropped(self) -> None:
+        """A result that belongs to no call, comes before its call, or comes twice is dropped."""
+        items = [result("x"), result("a"), calls("a"), result("a", "first"), result("a", "second")]
+        assert repair(items) == [calls("a"), result("a", "first")]
+
+    def test_user_text_moves_behind_the_results(self) -> None:
+        """What the user said between a call and its results comes after them, in order."""
+        items = [calls("a", "b"), user("one"), result("b"), user("two"), result("a")]
+        assert repair(items) == [calls("a", "b"), result("a"), result("b"), user("one"), user("two")]
+
+    def test_ids_may_repeat_in_later_replies(self) -> None:
+        """Servers that count call ids from 0 in each reply get each result behind its own call."""
+        items = [calls("a"), result("a", "1"), calls("a"), result("a", "2")]
+        assert repair(items) == items
+
+    @given(any_items)
+    def test_any_items_become_well_formed(self, items: list[Item]) -> None:
+        """Whatever the items are, calls and results are paired afterwards."""
+        assert_paired(repair(items))
+
+    @given(any_items)
+    def test_is_idempotent(self, items: list[Item]) -> None:
+        """Repairing twice is repairing once."""
+        assert repair(repair(items)) == repair(items)
+
+    @given(any_items)
+    def test_keeps_every_user_text_in_order(self, items: list[Item]) -> None:
+        """No user text is lost or overtaken."""
+        assert texts(repair(items)) == texts(items)
+
+
+class TestWindow:
+    def test_everything_that_fits_is_there_in_order(self) -> None:
+        """With room enough the LLM sees all turns, oldest first."""
+        history = [[user("1"), says("one")], [user("2"), says("two")]]
+        assert window(history, [user("3")], budget_tokens=NO_LIMIT) == [*history[0], *history[1], user("3")]
+
+    def test_only_whole_earlier_turns_without_a_gap(self) -> None:
+        """An earlier turn that does not fit is left out, and with it all before it."""
+        history = [[user("1"), says("one")], [user("2" * 4000), says("two")], [user("3"), says("three")]]
+        assert window(history, [user("4")], budget_tokens=100) == [*history[2], user("4")]
+
+    def test_the_current_turn_is_cut_in_the_middle(self) -> None:
+        """A long turn keeps the messages that started it and its newest iterations, whole."""
+        iterations = [[calls(f"a{i}", f"b{i}"), result(f"a{i}", "x" * 400), result(f"b{i}")] for i in range(10)]
+        current = [user("start"), user("start too"), *(item for group in iterations for item in group)]
+        kept = window([[user("old")]], current, budget_tokens=300)
+        assert kept == [user("start"), user("start too"), *iterations[8], *iterations[9]]
+
+    def test_the_start_and_the_last_iteration_stay_whatever_the_budget(self) -> None:
+        """What the LLM is to answer is never cut: the start, the last results, and messages that came after them."""
+        start: list[Item] = [user("start"), calls("a"), result("a")]
+        last = [calls("b"), result("b", "x" * 4000), user("and"), user("also")]
+        assert window([[user("old")]], [*start, *last], budget_tokens=1) == [user("start"), *last]
+
+    def test_earlier_turns_are_repaired(self) -> None:
+        """An interrupted turn in the history is well formed in the window."""
+        kept = window([[user("1"), calls("a")]], [user("2")], budget_tokens=NO_LIMIT)
+        assert [item.kind for item in kept] == ["user", "assistant", "tool", "user"]
+
+    @given(st.lists(any_items, max_size=4), any_items, st.integers(0, 400))
+    def test_any_window_is_well_formed(self, history: list[list[Item]], current: list[Item], budget: int) -> None:
+        """Whatever is cut, calls and results are paired, and what is left keeps its order."""
+        kept = window(history, current, budget_tokens=budget)
+        assert_paired(kept)
+        everything = iter(window(history, current, budget_tokens=NO_LIMIT))
+        assert all(any(item is other or item == other for other in everything) for item in kept)
+
+    @given(any_items, st.integers(0, 400))
+    def test_the_latest_user_texts_are_always_seen(self, current: list[Item], budget: int) -> None:
+        """Messages that stand at the end of the current turn are in the window."""
+        latest = []
+        for item in reversed(repair(current)):
+            if not isinstance(item, UserItem):
+                break
+            latest.append(item)
+        kept = window([], current, budget_tokens=budget)
+        assert kept[len(kept) - len(latest) :] == latest[::-1]
