@@ -62,13 +62,15 @@ class TurnRun:
             status = await self._run_to_answer()
         except asyncio.CancelledError:
             logger.info("Agent run for %s was interrupted", self._key)
-            status = await self._chat.end(TurnStatus.COMPLETED if self._answered else TurnStatus.INTERRUPTED)
+            status = TurnStatus.COMPLETED if self._answered else TurnStatus.INTERRUPTED
+            self._chat.end(status)
         except StepFailed as exc:
             logger.warning("Agent run for %s failed: %s", self._key, exc.message)
-            status = await self._chat.end(TurnStatus.FAILED, f"The turn failed: {exc.message}")
+            status = TurnStatus.FAILED
+            self._chat.end(status, f"The turn failed: {exc.message}")
         except Exception as exc:
             logger.exception("Bug in the agent run for %s", self._key)
-            await self._chat.end(TurnStatus.FAILED, f"The turn failed: internal error {exc!r}")
+            self._chat.end(TurnStatus.FAILED, f"The turn failed: internal error {exc!r}")
             raise TerminalError(f"Internal error in turn {self._start.turn_id} of {self._key}: {exc!r}") from exc
         return TurnResult(turn_id=self._start.turn_id, status=status)
 
@@ -93,7 +95,8 @@ class TurnRun:
                 iterations = 0
                 self._hear(messages)
         why = f"No answer after {limit} iterations: send a message to go on, or raise MAX_ITERATIONS."
-        return await self._chat.end(TurnStatus.LIMIT_REACHED, why)
+        self._chat.end(TurnStatus.LIMIT_REACHED, why)
+        return TurnStatus.LIMIT_REACHED
 
     async def _iterate(self) -> None:
         """Call the LLM once, and the tools it asks for."""

@@ -11,7 +11,18 @@ from restate import ObjectContext, ObjectSharedContext, RestateDurableFuture, Vi
 
 from app import protocol
 from app.boundary import handler
-from app.chat_state import SESSION_KEY, StoredReceipt, commit, context_of, get, load, load_turns, put, receipt_key
+from app.chat_state import (
+    SESSION_KEY,
+    StoredReceipt,
+    commit,
+    context_of,
+    context_range,
+    get,
+    load,
+    load_turns,
+    put,
+    receipt_key,
+)
 from app.conversation import Conversation, Session
 from app.durable import get_logger
 from app.errors import Conflict, TooLarge, TooManyPending
@@ -166,11 +177,12 @@ async def forget(ctx: ObjectContext) -> None:
 @handler(chat_service, private=True)
 async def begin_turn(ctx: ObjectContext, ref: TurnRef) -> protocol.BeginAnswer:
     """Mark a turn as running and return its context; None if it was withdrawn."""
-    conversation = await load(ctx, ref.turn_id)
+    settings = get_settings()
+    conversation = await load(ctx, ref.turn_id, *context_range(ref.turn_id, settings))
     if not conversation.begin(ref):
         return protocol.BeginAnswer(context=None)
-    context = await context_of(ctx, conversation, ref.turn_id, get_settings())
-    await commit(ctx, conversation, get_settings())
+    context = await context_of(ctx, conversation, ref.turn_id, settings)
+    await commit(ctx, conversation, settings)
     return protocol.BeginAnswer(context=context)
 
 

