@@ -35,8 +35,9 @@ fmt: $(VENV)/.dev ## Format, and fix what can be fixed
 bench: $(VENV)/.dev $(SERVER) ## Measure latency and throughput; writes bench.json
 	$(BIN)/python -m tests.bench
 
+# The SDK's harness leaves sockets to the garbage collector.
 test-container: $(VENV)/.dev $(SERVER) ## Test against a Restate server in a container; needs Docker
-	$(BIN)/python -m pytest tests/container
+	$(BIN)/python -m pytest tests/container -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 
 clean: ## Remove everything that was installed or made, the chats too
 	rm -rf $(VENV) .restate/node_modules .restate/data .*_cache .hypothesis bench.json
