@@ -1,4 +1,4 @@
-"""kill -9 of the service and of the Restate server, at random moments, while people talk: nothing is lost or doubled."""
+"""kill -9 of service and Restate server, at random moments, while people talk: nothing is lost or doubled."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,9 @@ async def test_any_crash_keeps_the_invariants(
         Person(own_restate_server.ingress_url, f"crash-{n}", MODES, random.Random(f"{SEED} {n}"), gap_s=2.5)
         for n in range(CHATS)
     ]
-    crashes: asyncio.Task[None] = asyncio.create_task(crash_now_and_then(random.Random(SEED), service, own_restate_server))
+    crashes: asyncio.Task[None] = asyncio.create_task(
+        crash_now_and_then(random.Random(SEED), service, own_restate_server)
+    )
     try:
         await asyncio.gather(*(person.talk(MESSAGES) for person in people))
     finally:
