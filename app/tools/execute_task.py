@@ -21,4 +21,4 @@ async def execute_task(task: Annotated[str, Field(description="What to do, in a 
         await asyncio.sleep(get_settings().task_duration_s)
         return f"The task is done: {task}"
 
-    return await step("execute_task", work, result_type=str)
+    return await step("execute_task", work, result_type=str, salvage=True)  # done is done, also if cancelled meanwhile
