@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from restate import InvocationRetryPolicy, ObjectContext, TerminalError, VirtualObject
+from restate import InvocationRetryPolicy, ObjectContext, Service, TerminalError, VirtualObject
 from restate.exceptions import RetryableError
 from restate.serde import Serde
 from restate.server_context import DisconnectedException
@@ -42,6 +42,14 @@ PRIVATE_RETRIES = InvocationRetryPolicy(
     max_interval=timedelta(seconds=10),
     max_attempts=550,
     on_max_attempts="kill",
+)
+# What runs for months must outlast an outage of a week; then it pauses, and can be resumed.
+PATIENT_RETRIES = InvocationRetryPolicy(
+    initial_interval=timedelta(milliseconds=50),
+    exponentiation_factor=2,
+    max_interval=timedelta(seconds=10),
+    max_attempts=60_000,
+    on_max_attempts="pause",
 )
 
 
@@ -86,23 +94,27 @@ def _explain(exc: ValidationError, model: type[BaseModel]) -> str:
 
 
 def handler(
-    service: VirtualObject,
+    service: Service | VirtualObject,
     *,
     private: bool = False,
     kind: Literal["exclusive", "shared"] = "exclusive",
+    retries: InvocationRetryPolicy | None = None,
     **options: Any,
 ) -> Callable[[H], H]:
     """Register a coroutine function as a handler of `service`; its docstring becomes the description.
 
     Shapes: handle(ctx) or handle(ctx, input: pydantic model); an empty body is a model with all defaults.
+    `kind` is for virtual objects; handlers of a service have no key to share.
     Errors at the client: 400 for input that does not fit, the status of a UsageError, 500 for a bug. A bug ends the
-    handler at once, because retrying it would hold the key of the chat.
+    handler at once, because retrying it would hold the key of the object.
     """
 
     def register(handle: H) -> H:
         parameters = list(inspect.signature(handle).parameters.values())
         if len(parameters) > 1:
             options["input_serde"] = _CheckedInput(parameters[1].annotation)
+        if isinstance(service, VirtualObject):
+            options["kind"] = kind
 
         @functools.wraps(handle)
         async def checked(ctx: ObjectContext, *request: Any) -> Any:
@@ -115,13 +127,13 @@ def handler(
             except UsageError as exc:
                 raise TerminalError(exc.message, exc.status) from exc
             except Exception as exc:
-                logger.exception("Bug in %s.%s of chat %s", service.name, handle.__name__, ctx.key())
+                of_key = f" of {ctx.key()}" if isinstance(service, VirtualObject) else ""
+                logger.exception("Bug in %s.%s%s", service.name, handle.__name__, of_key)
                 raise TerminalError(f"Internal error in {service.name}.{handle.__name__}: {exc!r}", 500) from exc
 
         register_checked: Callable[[Any], H] = service.handler(
-            kind=kind,
             ingress_private=private,
-            invocation_retry_policy=PRIVATE_RETRIES if private else PUBLIC_RETRIES,
+            invocation_retry_policy=retries or (PRIVATE_RETRIES if private else PUBLIC_RETRIES),
             **options,
         )
         return register_checked(checked)

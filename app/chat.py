@@ -4,10 +4,7 @@ The handlers are short: load the conversation, decide, carry out the effects, st
 LLM or a tool. What a message does is decided in `modes.py` and `conversation.py`.
 """
 
-from datetime import timedelta
-
-import restate
-from restate import ObjectContext, ObjectSharedContext, RestateDurableFuture, VirtualObject
+from restate import ObjectContext, ObjectSharedContext, VirtualObject
 
 from app import protocol
 from app.boundary import handler
@@ -23,12 +20,13 @@ from app.chat_state import (
     put,
     receipt_key,
 )
-from app.conversation import Conversation, Session
+from app.conversation import Conversation
 from app.durable import get_logger
 from app.errors import Conflict, TooLarge, TooManyPending
 from app.history import entries_of
 from app.modes import Decision
 from app.protocol import Receipt, TurnRef
+from app.session import Session
 from app.settings import get_settings
 from app.transcript import Message
 
@@ -75,12 +73,12 @@ async def process_user_message(ctx: ObjectContext, message: protocol.UserMessage
             f"{conversation.waiting} messages of this chat wait for the agent, the limit is {settings.max_pending}: "
             "send more when it has read them, or raise MAX_PENDING"
         )
-    if conversation.hands_in(accepted) and await _is_dead(ctx, conversation):
-        conversation.bury(conversation.session.open[0])
     receipt = conversation.receive(accepted)
     if receipt.decision in _ANNOUNCEMENTS:
         logger.info(_ANNOUNCEMENTS[receipt.decision])
     await commit(ctx, conversation, settings)
+    if receipt.decision is Decision.REJECTED:
+        raise Conflict(f"Turn {receipt.turn_id} is open and the mode is REJECT; send this again when it has ended")
     if message.message_id:
         put(ctx, receipt_key(message.message_id), StoredReceipt(receipt=receipt, content=message.content))
     return receipt
@@ -239,10 +237,3 @@ def _same_receipt(stored: StoredReceipt, message: protocol.UserMessage) -> Recei
 async def _answer_change(ctx: ObjectContext, conversation: Conversation, *, applied: bool) -> protocol.ChangeAnswer:
     await commit(ctx, conversation, get_settings())
     return protocol.ChangeAnswer(result="applied" if applied else "already_taken")
-
-
-async def _is_dead(ctx: ObjectContext, conversation: Conversation) -> bool:
-    """Return whether the run of the first open turn is over although its turn is open: somebody killed it."""
-    over: RestateDurableFuture[bytes] = ctx.attach_invocation(conversation.session.open[0].invocation_id)
-    completed, _ = await restate.wait_completed(over, ctx.sleep(timedelta(0)))
-    return over in completed

@@ -10,9 +10,10 @@ from restate import ObjectContext, ObjectSharedContext, RestateDurableFuture
 
 from app import agent_session
 from app.context import estimate_tokens
-from app.conversation import Cancel, Conversation, Effect, RingDoorbell, Session, Settle, Start
+from app.conversation import Conversation
 from app.durable import get_logger
-from app.protocol import Context, Limits, Receipt, Ring, TurnStart
+from app.protocol import Context, Limits, Receipt, Ring, TurnRef, TurnStart
+from app.session import Cancel, Effect, RingDoorbell, Session, Settle, Start
 from app.settings import Settings
 from app.transcript import Stored, Turn, TurnStatus
 
@@ -61,7 +62,8 @@ async def commit(ctx: ObjectContext, conversation: Conversation, settings: Setti
         await _carry_out(ctx, conversation, effect, settings)
     for turn_id in sorted(conversation.changed):
         put(ctx, turn_key(turn_id), conversation.turns[turn_id])
-    put(ctx, SESSION_KEY, conversation.session)
+    if conversation.session_changed:
+        put(ctx, SESSION_KEY, conversation.session)
 
 
 async def _carry_out(ctx: ObjectContext, conversation: Conversation, effect: Effect, settings: Settings) -> None:
@@ -71,8 +73,9 @@ async def _carry_out(ctx: ObjectContext, conversation: Conversation, effect: Eff
                 ctx.cancel_invocation(invocation_id)
         case RingDoorbell(awakeable_id, steer, content):
             ctx.resolve_awakeable(awakeable_id, Ring(steer=steer, content=content))
-        case Settle(ref):
-            ctx.object_send(agent_session.settle, ctx.key(), ref)
+        case Settle(turn_id):  # after its Start, so that it waits in the queue of the key behind the run
+            run_id = conversation.invocation_id_of(turn_id)
+            ctx.object_send(agent_session.settle, ctx.key(), TurnRef(turn_id=turn_id, invocation_id=run_id))
         case Start(turn_id, with_context):
             logger.info("Starting new agent run")
             context = await context_of(ctx, conversation, turn_id, settings) if with_context else None

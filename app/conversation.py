@@ -4,75 +4,14 @@ Pure: no I/O, no Restate. `chat.py` loads a Conversation, calls one method, carr
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
-from app.errors import Conflict
 from app.modes import Decision, Mode, decide
 from app.protocol import EndTurn, Receipt, Report, TurnEnd, TurnRef
-from app.transcript import Message, Stored, Turn, TurnStatus, UserItem
+from app.session import Cancel, Doorbell, Effect, OpenTurn, RingDoorbell, Session, Settle, Start
+from app.transcript import Message, Turn, TurnStatus, UserItem
 
 ENDED_OUTSIDE = "The run of this turn was ended from outside; what it had reported so far is kept."
-
-
-class OpenTurn(Stored):
-    """The control data of a turn that is queued or running; `stopping` is how it will end once its run has stopped."""
-
-    turn_id: int
-    invocation_id: str = ""
-    running: bool = False
-    stopping: TurnStatus | None = None
-
-
-class Doorbell(Stored):
-    """The awakeable that the next message for a turn rings; with `steer_only`, the next STEER message."""
-
-    turn_id: int
-    awakeable_id: str
-    steer_only: bool = False
-
-
-class Session(Stored):
-    """The control data of a chat. `open` is in the order in which the turns run."""
-
-    last_turn_id: int = 0
-    open: tuple[OpenTurn, ...] = ()
-    mode: Mode | None = None
-    doorbell: Doorbell | None = None
-
-
-@dataclass(frozen=True)
-class Start:
-    """Send the run of a turn; `with_context` if the chat is idle, so that its context is known."""
-
-    turn_id: int
-    with_context: bool
-
-
-@dataclass(frozen=True)
-class Cancel:
-    """Cancel the run of a turn."""
-
-    invocation_id: str
-
-
-@dataclass(frozen=True)
-class Settle:
-    """Close a turn, once its run is over, if the run did not live to do it."""
-
-    ref: TurnRef
-
-
-@dataclass(frozen=True)
-class RingDoorbell:
-    """Resolve an awakeable."""
-
-    awakeable_id: str
-    steer: bool
-    content: str
-
-
-Effect = Start | Cancel | Settle | RingDoorbell
 
 
 class Conversation:
@@ -82,30 +21,32 @@ class Conversation:
     """
 
     def __init__(self, session: Session, turns: Iterable[Turn]) -> None:
-        self.session = session
+        self.session = self._loaded = session
         self.turns = {turn.turn_id: turn for turn in turns}
         self.effects: list[Effect] = []
         self.changed: set[int] = set()
 
+    @property
+    def session_changed(self) -> bool:
+        return self.session != self._loaded
+
     # What people do
 
-    def hands_in(self, message: Message) -> bool:
-        """Return whether `message` would be given to a running turn, which must be alive to take it."""
-        decision = decide(message.mode, turn_open=bool(self._live()))
-        return decision in (Decision.INCORPORATED, Decision.STEERED) and self._live()[0].running
-
     def receive(self, message: Message) -> Receipt:
-        """Let `message` do what its mode says. Errors: Conflict in mode REJECT while a turn is open."""
+        """Let `message` do what its mode says; a rejected one leaves no trace."""
         live = self._live()
         decision = decide(message.mode, turn_open=bool(live))
         if decision is Decision.REJECTED:
-            raise Conflict(f"Turn {live[0].turn_id} is open and the mode is REJECT; send this again when it has ended")
-        if decision is Decision.STARTED or decision is Decision.QUEUED:
+            turn_id = live[0].turn_id
+        elif decision is Decision.STARTED or decision is Decision.QUEUED:
             turn_id = self._new_turn([message])
         elif decision is Decision.INTERRUPTED or decision is Decision.ROLLED_BACK:
             turn_id = self._replace(message, TurnStatus(decision.value))
         else:
             turn_id = self._hand_in(message)
+        if live:  # somebody counts on turns that were open already: they must not stay open if their runs are dead
+            for turn in self._live():
+                self._watch(turn)
         return Receipt(message_id=message.message_id, turn_id=turn_id, decision=decision)
 
     def stop(self, turn_id: int | None) -> tuple[int | None, list[str]]:
@@ -121,7 +62,7 @@ class Conversation:
         for turn in targets:
             if turn.running:
                 self._stop(turn, TurnStatus.INTERRUPTED)
-                self.effects.append(Settle(TurnRef(turn_id=turn.turn_id, invocation_id=turn.invocation_id)))
+                self._watch(turn)
             else:
                 self._withdraw(turn)
         return targets[0].turn_id, withdrawn
@@ -179,7 +120,7 @@ class Conversation:
         if turn is None:
             return False
         while self.session.open[0].turn_id != turn.turn_id:
-            self.bury(self.session.open[0])
+            self._bury(self.session.open[0])
         self._control(turn.turn_id, running=True)
         self._change(turn.turn_id, status=TurnStatus.RUNNING)
         self._give_pending(turn.turn_id)
@@ -239,14 +180,12 @@ class Conversation:
         """Close a turn whose run is over, if it is still open."""
         turn = self._fenced(ref)
         if turn is not None:
-            self.bury(turn)
+            self._bury(turn)
 
-    def bury(self, turn: OpenTurn) -> None:
-        """Close a turn whose run is dead."""
-        error = None if turn.stopping else ENDED_OUTSIDE
-        self._close(turn, turn.stopping or TurnStatus.FAILED, error)
+    # What chat_state.py needs to carry the effects out
 
-    # What chat.py reports back
+    def invocation_id_of(self, turn_id: int) -> str:
+        return self.turns[turn_id].invocation_id
 
     def started(self, turn_id: int, invocation_id: str) -> None:
         """Note the invocation of a turn; one that starts on an idle chat runs with all its messages."""
@@ -318,6 +257,12 @@ class Conversation:
         self._control(turn.turn_id, stopping=status)
         self._set(doorbell=None)
 
+    def _watch(self, turn: OpenTurn) -> None:
+        """Have a turn closed when its run is over, killed or cancelled from outside before it could say so."""
+        if not turn.watched:
+            self.effects.append(Settle(turn.turn_id))
+            self._control(turn.turn_id, watched=True)
+
     def _withdraw(self, turn: OpenTurn) -> None:
         """Drop a queued turn; its messages went elsewhere or were withdrawn by name."""
         self.effects.append(Cancel(turn.invocation_id))
@@ -338,6 +283,11 @@ class Conversation:
             self._change(heir, pending=(*left, *self.turns[heir].pending))
         else:
             self._new_turn(list(left))
+
+    def _bury(self, turn: OpenTurn) -> None:
+        """Close a turn whose run is dead."""
+        error = None if turn.stopping else ENDED_OUTSIDE
+        self._close(turn, turn.stopping or TurnStatus.FAILED, error)
 
     def _give_pending(self, turn_id: int) -> tuple[Message, ...]:
         """Move the waiting messages of a turn into its items, and return them."""

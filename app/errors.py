@@ -2,13 +2,18 @@
 
 AgentError
 ├── UsageError          the caller's fault (400); nothing was stored
-│   ├── Conflict        does not fit the state of the chat (409)
+│   ├── NotFound        names something that is not there (404)
+│   ├── Conflict        does not fit the state of the chat or the agent (409)
 │   ├── TooLarge        over a size limit (413)
 │   └── TooManyPending  over the limit of waiting messages (429)
 ├── LLMError            the LLM gave no usable reply
 │   ├── LLMUnavailable  a passing fault: worth another attempt
 │   └── LLMRejected     a lasting fault: another attempt would end the same way
 ├── StepFailed          a durable step ended without a result
+├── AgentFailed         a background agent ended without a result
+├── FunctionError       what a function of a background agent raises to say whether another attempt may help
+│   ├── RetryableError
+│   └── NonRetryableError
 ├── DeterminismError    durable code did what no replay could repeat
 └── DefinitionError     a wrong declaration, found at import time
 """
@@ -33,8 +38,14 @@ class UsageError(AgentError):
     status = 400
 
 
+class NotFound(UsageError):
+    """The request names something that is not there."""
+
+    status = 404
+
+
 class Conflict(UsageError):
-    """The request does not fit the state of the chat."""
+    """The request does not fit the state of the chat or the agent."""
 
     status = 409
 
@@ -93,6 +104,30 @@ class StepFailed(AgentError):
         self.error_type = error_type
         self.retryable = retryable
         self.retry_after_s = retry_after_s
+
+
+class AgentFailed(AgentError):
+    """A background agent ended without a result. `ended` is how: failed, cancelled or terminated."""
+
+    def __init__(self, message: str | None = None, *, ended: str = "failed") -> None:
+        super().__init__(message)
+        self.ended = ended
+
+
+class FunctionError(AgentError):
+    """A function failed and says whether another attempt may help."""
+
+    retryable = True
+
+
+class RetryableError(FunctionError):
+    """The function failed; another attempt may help."""
+
+
+class NonRetryableError(FunctionError):
+    """The function failed; another attempt would end the same way."""
+
+    retryable = False
 
 
 class DeterminismError(AgentError):

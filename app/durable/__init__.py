@@ -3,9 +3,23 @@
 `run_durably` runs a coroutine on a deterministic event loop inside a Restate handler. Knows nothing of chats or agents.
 """
 
+from app.durable.calls import Call
 from app.durable.logs import get_logger
-from app.durable.loop import DurableLoop, condition, current_loop, wait_for
+from app.durable.loop import DurableLoop
 from app.durable.run import run_durably
-from app.durable.steps import RetryPolicy, step
+from app.durable.steps import RetryPolicy, step, to_step_failed, to_terminal_error
+from app.durable.waits import condition, current_loop, wait_for
 
-__all__ = ["DurableLoop", "RetryPolicy", "condition", "current_loop", "get_logger", "run_durably", "step", "wait_for"]
+__all__ = [
+    "Call",
+    "DurableLoop",
+    "RetryPolicy",
+    "condition",
+    "current_loop",
+    "get_logger",
+    "run_durably",
+    "step",
+    "to_step_failed",
+    "to_terminal_error",
+    "wait_for",
+]

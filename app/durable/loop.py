@@ -8,9 +8,10 @@ it takes exactly the same path.
 import asyncio
 import collections
 import contextvars
+import inspect
 import logging
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, NoReturn, TypeVar, TypeVarTuple, cast
@@ -18,6 +19,7 @@ from typing import Any, NoReturn, TypeVar, TypeVarTuple, cast
 from restate import Context, RestateDurableFuture
 from restate.server_context import ServerInvocationContext
 
+from app.durable.futures import AttemptOver, DurableFuture, DurableTask, DurableTimer
 from app.errors import DeterminismError
 
 T = TypeVar("T")
@@ -26,57 +28,29 @@ ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 logger = logging.getLogger("durable")
 
-
-class AttemptOver(BaseException):
-    """This attempt of the invocation has ended; durable code that runs on must unwind without touching the engine."""
-
-
-class _Ordered:
-    """Hash by creation order, so that sets of tasks and futures (TaskGroup, wait) iterate alike in every replay."""
-
-    _serial: int
-
-    def __hash__(self) -> int:
-        return self._serial
-
-
-class DurableFuture(_Ordered, asyncio.Future[T]):
-    """An asyncio future with an order."""
-
-    def __init__(self, *, loop: "DurableLoop") -> None:
-        self._serial = loop.next_serial()
-        super().__init__(loop=loop)
-
-
-class DurableTask(_Ordered, asyncio.Task[T]):
-    """An asyncio task with an order."""
-
-    def __init__(self, coro: Coroutine[Any, Any, T], *, loop: "DurableLoop", **options: Any) -> None:
-        self._serial = loop.next_serial()  # before Task.__init__, which puts the task into a set
-        super().__init__(coro, loop=loop, **options)
-
-
-class DurableTimer(asyncio.TimerHandle):
-    """A timer that a durable sleep fires."""
-
-    sleep: RestateDurableFuture[None]
+_MAX_UNWINDING = 100  # waits of a coroutine that is being closed, before it is left to the garbage collector
 
 
 class DurableLoop(asyncio.AbstractEventLoop):
     """The loop of one attempt of one invocation.
+
+    `place` is how far it is: the number of futures completed; `seen` is where an earlier attempt has been, -1 nowhere.
 
     Durable: `time()` starts at 0 in every attempt and moves only when a timer fires, so it is the same in a replay; it
     measures delays, it does not tell the time of day.
     Errors: what needs sockets, threads or processes raises DeterminismError, which names the way out.
     """
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, *, seen: int = -1) -> None:
         self._ctx = ctx
+        self._seen = seen
+        self.place = 0
         self._ready: collections.deque[asyncio.Handle] = collections.deque()
         self._pending: dict[RestateDurableFuture[Any], DurableFuture[Any] | DurableTimer] = {}
         self._conditions: list[tuple[Callable[[], object], DurableFuture[None]]] = []
         self._tasks: dict[asyncio.Task[Any], None] = {}  # a dict, as sets have no order of their own
         self._serial = 0
+        self._entries = 0
         self._now = 0.0
         self._dead = False
         self._exception_handler: ExceptionHandler | None = None
@@ -93,12 +67,21 @@ class DurableLoop(asyncio.AbstractEventLoop):
     @property
     def replaying(self) -> bool:
         """Whether what runs has run before, in an earlier attempt."""
-        return cast(ServerInvocationContext, self._ctx).vm.is_replaying()
+        return self.place <= self._seen or cast(ServerInvocationContext, self._ctx).vm.is_replaying()
+
+    @property
+    def entries(self) -> int:
+        """About how many journal entries this invocation has: its durable futures, made and completed.
+
+        Durable: the same in a replay, at the same place.
+        """
+        return self._entries
 
     def wait_for(self, durable: RestateDurableFuture[T]) -> asyncio.Future[T]:
         """Return the asyncio future of a durable future of the engine."""
         if self._dead:
             raise AttemptOver
+        self._entries += 1
         future: DurableFuture[T] = DurableFuture(loop=self)
         self._pending[durable] = future
         future.add_done_callback(lambda done: self._pending.pop(durable, None) if done.cancelled() else None)
@@ -127,6 +110,8 @@ class DurableLoop(asyncio.AbstractEventLoop):
 
     def complete(self, durable: RestateDurableFuture[T], value: T | None, error: Exception | None) -> None:
         """Hand in the outcome of a durable future; whoever waits runs at the next `drain`."""
+        self._entries += 1
+        self.place += 1
         waiter = self._pending.pop(durable, None)
         if isinstance(waiter, DurableTimer):
             self._now = max(self._now, waiter.when())
@@ -157,13 +142,7 @@ class DurableLoop(asyncio.AbstractEventLoop):
         with self._running():
             for task in reversed(self.unfinished_tasks):
                 task._log_destroy_pending = False  # the end is meant
-                coro = task.get_coro()
-                if coro is None:
-                    continue
-                try:
-                    coro.close()
-                except (AttemptOver, Exception) as exc:  # noqa: BLE001 - nobody is left to tell
-                    logger.debug("Durable task %s ended with %r while its attempt was closed", task.get_name(), exc)
+                _close(task)
         self._tasks.clear()
         self._pending.clear()
         self._conditions.clear()
@@ -266,6 +245,7 @@ class DurableLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.TimerHandle:
         timer = DurableTimer(when, callback, args, self, context)
         if not self._dead:
+            self._entries += 1
             timer.sleep = self._ctx.sleep(timedelta(seconds=max(0.0, when - self._now)))
             self._pending[timer.sleep] = timer
         return timer
@@ -287,6 +267,18 @@ class DurableLoop(asyncio.AbstractEventLoop):
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         logger.error("%s in durable code", context.get("message", "Error"), exc_info=context.get("exception"))
+
+
+def _close(task: asyncio.Task[Any]) -> None:
+    """Unwind a task that nobody will resume: every `finally` block gets its turn, also one that waits for something."""
+    coro = task.get_coro()
+    for _ in range(_MAX_UNWINDING):
+        if not inspect.iscoroutine(coro) or inspect.getcoroutinestate(coro) == inspect.CORO_CLOSED:
+            return
+        try:
+            coro.close()
+        except (AttemptOver, Exception) as exc:  # noqa: BLE001 - nobody is left to tell
+            logger.debug("Durable task %s said %r while its attempt was closed", task.get_name(), exc)
 
 
 def _swap_current_task(
@@ -313,33 +305,3 @@ def _refusing(name: str) -> Callable[..., NoReturn]:
 for _name, _member in vars(asyncio.AbstractEventLoop).items():
     if callable(_member) and not _name.startswith("_") and _name not in vars(DurableLoop):
         setattr(DurableLoop, _name, _refusing(_name))
-
-
-def current_loop() -> DurableLoop:
-    """Return the running durable loop.
-
-    Errors: DeterminismError outside of durable code.
-    """
-    loop = asyncio._get_running_loop()
-    if not isinstance(loop, DurableLoop):
-        raise DeterminismError("No durable loop runs here; this works only in what run_durably() was given")
-    return loop
-
-
-def wait_for(durable: RestateDurableFuture[T]) -> asyncio.Future[T]:
-    """Return an asyncio future for a durable future of the engine (a call, an awakeable, a signal).
-
-    Durable: its result is in the journal; cancelling it stops the wait, not what is waited for.
-    Errors: restate.TerminalError as the engine reports it.
-    """
-    return current_loop().wait_for(durable)
-
-
-async def condition(predicate: Callable[[], object], *, timeout_s: float | None = None) -> None:
-    """Wait until `predicate()` is true; it is asked again after every callback of the loop.
-
-    Durable: no journal entry of its own; with a timeout one timer.  Units: timeout_s seconds, None waits for ever.
-    Errors: TimeoutError; what the predicate raises.
-    """
-    async with asyncio.timeout(timeout_s):
-        await current_loop().wait_until(predicate)

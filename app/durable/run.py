@@ -11,6 +11,7 @@ import restate
 from restate import Context, TerminalError
 
 from app.durable.loop import DurableLoop
+from app.durable.places import forget_place, furthest_place, note_place
 
 T = TypeVar("T")
 
@@ -23,7 +24,9 @@ async def run_durably(ctx: Context, main: Coroutine[Any, Any, T]) -> T:
     Errors: what `main` raises; TerminalError 409 if `main` let the cancellation through, 500 if it waits for what can
     never happen.
     """
-    loop = DurableLoop(ctx)  # type: ignore[abstract]  # the rest of asyncio's loop refuses, see loop.py
+    invocation_id = ctx.request().id
+    seen = furthest_place(invocation_id)
+    loop = DurableLoop(ctx, seen=seen)  # type: ignore[abstract]  # the rest of asyncio's loop refuses, see loop.py
     try:
         task = loop.create_task(main)
         await _run_until(loop, task, task)
@@ -32,7 +35,9 @@ async def run_durably(ctx: Context, main: Coroutine[Any, Any, T]) -> T:
         for leftover in loop.unfinished_tasks:
             await _run_until(loop, leftover, None)
     finally:
+        note_place(invocation_id, loop.place)
         loop.close_abandoned()
+    forget_place(invocation_id)
     if task.cancelled():
         raise TerminalError("cancelled", 409)
     result: T = task.result()

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from restate import RunOptions, TerminalError
 from restate.serde import BytesSerde
 
-from app.durable.loop import current_loop
+from app.durable.waits import current_loop
 from app.errors import StepFailed
 
 T = TypeVar("T")
@@ -109,7 +109,7 @@ class _Attempt(Generic[T]):
         except TerminalError as exc:
             if exc.status_code == ABORTED:
                 raise cancelled or asyncio.CancelledError from exc
-            raise _to_step_failed(exc) from exc
+            raise to_step_failed(exc) from exc
 
     def _abort(self) -> None:
         self._abort_requested = True
@@ -135,29 +135,30 @@ class _Attempt(Generic[T]):
             raise TerminalError("aborted", ABORTED) from None
         except TimeoutError as exc:
             text = f"no result after {self._timeout_s} s" if timeout.expired() else str(exc) or "timed out"
-            raise _to_terminal_error(exc, text) from exc
+            raise to_terminal_error(exc, text) from exc
         except Exception as exc:
-            raise _to_terminal_error(exc, str(exc) or repr(exc)) from exc
+            raise to_terminal_error(exc, str(exc) or repr(exc)) from exc
         finally:
             self._running = None
 
 
-def _to_terminal_error(exc: Exception, text: str) -> TerminalError:
-    """Record what the action raised. An exception may say `retryable = False` and `retry_after_s = …` of itself."""
+def to_terminal_error(exc: Exception, text: str) -> TerminalError:
+    """Record what was raised. An exception may say `retryable = False` and `retry_after_s = …` of itself."""
     retryable = getattr(exc, "retryable", not isinstance(exc, TerminalError))
     retry_after_s = getattr(exc, "retry_after_s", None)
     return TerminalError(
         text,
         500,
         {
-            "error_type": type(exc).__name__,
+            "error_type": exc.error_type if isinstance(exc, StepFailed) else type(exc).__name__,
             "retryable": "yes" if retryable else "no",
             "retry_after_s": "" if retry_after_s is None else str(retry_after_s),
         },
     )
 
 
-def _to_step_failed(exc: TerminalError) -> StepFailed:
+def to_step_failed(exc: TerminalError) -> StepFailed:
+    """Return what `to_terminal_error` recorded."""
     metadata = exc.metadata or {}
     return StepFailed(
         exc.message,

@@ -1,7 +1,6 @@
 """A chat of the running application, as a client sees it, together with what the LLM server saw of it."""
 
-import asyncio
-from collections.abc import Mapping
+import json
 from typing import Any
 
 import httpx
@@ -10,7 +9,9 @@ from tests.support.eventually import eventually
 from tests.support.llm_server import LLMRequest, LLMServer, Plan, Script, check_well_formed, echo
 from tests.support.restate_server import RestateServer
 
-ABORT_WITHIN_S = 0.5  # from a message to the disconnect at the LLM server; 10 ms are usual, the rest is for busy machines
+ABORT_WITHIN_S = (
+    0.5  # from a message to the disconnect at the LLM server; 10 ms are usual, the rest is for busy machines
+)
 
 
 def replies(*plans: Plan) -> Script:
@@ -52,7 +53,9 @@ class Chat:
     async def say(self, content: str, mode: str | None = None, **fields: object) -> dict[str, Any]:
         """Send a message; return the receipt."""
         modes = {} if mode is None else {"mode": mode}
-        receipt: dict[str, Any] = await self.call("process_user_message", role="user", content=content, **modes, **fields)
+        receipt: dict[str, Any] = await self.call(
+            "process_user_message", role="user", content=content, **modes, **fields
+        )
         return receipt
 
     async def entries(self, **page: int) -> list[dict[str, Any]]:
@@ -80,12 +83,23 @@ class Chat:
 
     async def turn(self, turn_id: int) -> dict[str, Any]:
         """Return the stored turn, as Restate's introspection shows it."""
-        rows = await self.server.query(
-            "SELECT value_utf8 FROM state WHERE service_name = 'ChatService' "
-            f"AND service_key = '{self.key}' AND key = 'turn/{turn_id}'"
-        )
-        turn: dict[str, Any] = httpx.Response(200, text=rows[0]["value_utf8"]).json()
+        turn: dict[str, Any] = json.loads((await self.state())[f"turn/{turn_id}"])
         return turn
+
+    async def state(self) -> dict[str, str]:
+        """Return the stored state, key by key, as JSON texts."""
+        rows = await self._rows("SELECT key, value_utf8 FROM state WHERE service_key = '{}'", self.key)
+        return {row["key"]: row["value_utf8"] for row in rows}
+
+    async def tools_started(self, count: int) -> None:
+        """Wait until the run of the first open turn has started `count` tasks."""
+        invocation_id = await self.running_invocation()
+
+        async def started() -> bool:
+            query = "SELECT count(*) AS n FROM sys_journal WHERE id = '{}' AND name = 'execute_task'"
+            return bool((await self._rows(query, invocation_id))[0]["n"] >= count)
+
+        await eventually(started)
 
     async def running_invocation(self) -> str:
         """Return the invocation of the first open turn."""
@@ -128,7 +142,7 @@ class Chat:
     # The end of a test
 
     async def close(self) -> None:
-        """Forget the chat; check what holds in every test: requests are well formed, no script failed, nothing is left."""
+        """Forget the chat; check what holds in every test: well-formed requests, no fault of a script, nothing left."""
         await self.call("forget")
         await self.nothing_runs()
         for request in self.requests:
@@ -145,16 +159,11 @@ class Chat:
 
         await eventually(none_left)
 
-    async def invocations(self) -> list[Mapping[str, Any]]:
+    async def invocations(self) -> list[dict[str, Any]]:
         """Return the invocations of this chat that are not completed."""
-        return [
-            *await self.server.query(
-                "SELECT id, target, status FROM sys_invocation "
-                f"WHERE target_service_key = '{self.key}' AND status <> 'completed'"
-            )
-        ]
+        query = "SELECT id, target FROM sys_invocation WHERE target_service_key = '{}' AND status <> 'completed'"
+        return await self._rows(query, self.key)
 
-
-async def both(*awaitables: Any) -> list[Any]:
-    """Await side by side."""
-    return list(await asyncio.gather(*awaitables))
+    async def _rows(self, query: str, value: str) -> list[dict[str, Any]]:
+        """Return the rows of an introspection query about `value`, which is an id of our own making."""
+        return await self.server.query(query.format(value))

@@ -308,6 +308,7 @@ class _Connection(asyncio.Protocol):
     def _write_chunk(self, request: LLMRequest, data: bytes) -> None:
         self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         request.bytes_sent += len(data)
+        self._server.log_changed()
 
 
 async def _sleep(duration_s: float) -> None:

@@ -4,6 +4,8 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from tests.support.eventually import eventually
 from tests.support.process import Process, bare_environment, free_port, local_http
 from tests.support.restate_server import RestateServer
@@ -43,8 +45,7 @@ class Probe:
         """Call a handler with the label; return the status and its result, or the message of its error."""
         async with local_http(60) as http:
             answer = await http.post(f"{self.server.ingress_url}/Probe/{handler}", json=self.label)
-        body = answer.json() if answer.content else None
-        return answer.status_code, body if answer.is_success else body["message"]
+        return answer.status_code, _result(answer)
 
     async def result(self, handler: str) -> Any:
         """Call a handler that must succeed."""
@@ -78,8 +79,7 @@ class Probe:
         """Wait for the end of an invocation; return the status and its result, or the message of its error."""
         async with local_http(60) as http:
             answer = await http.get(f"{self.server.ingress_url}/restate/invocation/{invocation_id}/attach")
-        body = answer.json() if answer.content else None
-        return answer.status_code, body if answer.is_success else body["message"]
+        return answer.status_code, _result(answer)
 
     @property
     def actions(self) -> list[str]:
@@ -97,4 +97,9 @@ class Probe:
 
     def log(self) -> str:
         """The lines of the service's log that carry the label."""
-        return "\n".join(line for line in self.process.log().splitlines() if self.label in line)
+        return "\n".join(line for line in self.process.log().splitlines() if self.label in line.split())
+
+
+def _result(answer: httpx.Response) -> Any:
+    body: Any = answer.json() if answer.content else None
+    return body if answer.is_success else body["message"]

@@ -9,7 +9,7 @@ import pytest
 from app.stack import ROOT
 
 APP = ROOT / "app"
-MAX_LINES = 300
+MAX_LINES = 320
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "base", "core", "manager", "misc"}
 
 # From the ground up; a package or module may import its own layer and those below it.
@@ -19,7 +19,7 @@ LAYERS = (
     {"durable", "context", "boundary"},
     {"llm"},
     {"tools"},
-    {"protocol", "history", "conversation", "tool_calls"},
+    {"protocol", "history", "session", "conversation", "tool_calls"},
     {"chat", "chat_state", "chat_link", "agent_session", "background"},
     {"background_agents"},
     {"place", "serving", "stack"},

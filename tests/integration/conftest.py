@@ -1,0 +1,82 @@
+"""The application and the Probe service as subprocesses on the shared servers, and a fresh chat for every test."""
+
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import pytest_asyncio
+
+from app.stack import ROOT
+from tests.support.chat import Chat
+from tests.support.llm_server import LLMServer, echo
+from tests.support.probe import Probe
+from tests.support.process import local_http
+from tests.support.restate_server import RestateServer
+from tests.support.service import Service
+
+# Small enough that a test sees the end of each, large enough for a gate to be held in between on a busy machine.
+SETTINGS = {
+    "OPENAI_API_KEY": "test-key",
+    "TASK_DURATION_S": "0.5",
+    "LLM_ATTEMPTS": "2",
+    "LLM_TIMEOUT_S": "3",
+    "MAX_ITERATIONS": "5",
+    "MAX_PENDING": "6",
+    "MAX_MESSAGE_CHARS": "1000",
+    "TOOL_CONCURRENCY": "2",
+    "INSTRUCTIONS": "You are under test.",
+}
+
+
+@pytest.fixture(scope="session")
+def llm_server() -> Iterator[LLMServer]:
+    with LLMServer() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def application(
+    restate_server: RestateServer, llm_server: LLMServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """The application, registered at the server; the suite's second server decides itself when to suspend."""
+    timeout = {"INACTIVITY_TIMEOUT_S": "none"} if restate_server.always_replay else {}
+    service = Service(tmp_path_factory.mktemp("service"), **SETTINGS, **timeout, OPENAI_BASE_URL=llm_server.url)
+    try:
+        await service.start()
+        await restate_server.register(service.url)
+        yield service
+    finally:
+        service.kill9()
+
+
+@pytest_asyncio.fixture
+async def chat(restate_server: RestateServer, application: Service, llm_server: LLMServer) -> AsyncIterator[Chat]:  # noqa: ARG001 - must run
+    """A fresh chat whose LLM echoes until told otherwise; what holds in every test is checked at the end."""
+    llm_server.script = echo
+    llm_server.faults.clear()
+    async with local_http() as http:
+        chat = Chat(restate_server, llm_server, http, f"test-{uuid.uuid4().hex[:12]}")
+        yield chat
+        await chat.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def probe_service(
+    restate_server: RestateServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Probe]:
+    """The Probe service, registered at the server."""
+    probe = Probe(restate_server, tmp_path_factory.mktemp("probe"), python=sys.executable, root=ROOT)
+    try:
+        await probe.start()
+        await restate_server.register(probe.url)
+        yield probe
+    finally:
+        probe.kill9()
+
+
+@pytest_asyncio.fixture
+async def probe(probe_service: Probe) -> Probe:
+    """The Probe service, running, with a fresh label for the test."""
+    await probe_service.renew()
+    return probe_service

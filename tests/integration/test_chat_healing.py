@@ -1,0 +1,210 @@
+"""A chat heals when runs are killed or cancelled from outside, or stored turns are odd (DESIGN 4.5, invariant 6)."""
+
+import json
+
+import pytest
+
+from tests.support.chat import Chat
+from tests.support.eventually import eventually
+from tests.support.llm_server import Gate, Plan
+from tests.support.process import local_http
+
+MODES = ["INTERRUPT", "ROLLBACK", "INCORPORATE", "STEER", "QUEUE", "REJECT"]
+
+
+async def end_outside(chat: Chat, how: str, invocation_id: str) -> None:
+    """Kill or cancel a run as somebody does in the Restate UI, and wait for its end."""
+    await (chat.server.kill if how == "kill" else chat.server.cancel)(invocation_id)
+
+    async def over() -> bool:
+        left = [row["id"] for row in await chat.invocations()]
+        assert invocation_id not in left, left
+        return True
+
+    await eventually(over)
+
+
+@pytest.fixture
+async def gate(chat: Chat) -> Gate:
+    """The run of turn 1, with the message "first", waits for the LLM, whose answer waits for this."""
+    gate = Gate()
+    chat.script(Plan(text=["answer 1"], gate=gate))
+    await chat.say("first")
+    await chat.asked(1)
+    return gate
+
+
+def users(lines: list[tuple[str, str, str]]) -> list[str]:
+    return [content for role, content, _ in lines if role == "user"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_message_after_a_watched_run_was_killed(chat: Chat, gate: Gate, mode: str) -> None:
+    """The next message after a running turn was killed is answered in every mode, and nothing is lost."""
+    await chat.say("waits", "INCORPORATE")
+    await end_outside(chat, "kill", await chat.running_invocation())
+    gate.open()
+    await chat.idle(timeout_s=5)  # "waits" had the run watched, so the chat closes the turn and goes on by itself
+
+    await chat.say("next", mode)
+
+    lines = await chat.idle(timeout_s=5)
+    assert users(lines) == ["first", "waits", "next"]
+    assert lines[-1][0] == "assistant"
+    assert "\n\n".join(chat.requests[-1].user_texts).split("\n\n")[-2:] == ["waits", "next"]
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "REJECT"])
+async def test_message_after_a_killed_run(chat: Chat, gate: Gate, mode: str) -> None:
+    """The next message after a running turn was killed is answered."""
+    await end_outside(chat, "kill", await chat.running_invocation())
+    gate.open()
+
+    await chat.say("next", mode)
+
+    lines = await chat.idle(timeout_s=5)
+    assert users(lines) == ["first", "next"]
+    assert lines[-1][0] == "assistant"
+
+
+async def test_killed_turn_rejects_once(chat: Chat, gate: Gate) -> None:
+    """REJECT finds a turn open that was killed; the try closes it, so that the next one is accepted."""
+    await end_outside(chat, "kill", await chat.running_invocation())
+    gate.open()
+    assert (await chat.post("process_user_message", {"content": "next", "mode": "REJECT"})).status_code == 409
+
+    async def accepted() -> bool:
+        answer = await chat.post("process_user_message", {"content": "again", "mode": "REJECT"})
+        return answer.status_code == 200
+
+    await eventually(accepted)
+    assert users(await chat.idle(timeout_s=5)) == ["first", "again"]
+
+
+async def test_killed_turn_says_so(chat: Chat, gate: Gate) -> None:
+    """A turn that was killed is failed, with a sentence in the chat, once the next message comes."""
+    await end_outside(chat, "kill", await chat.running_invocation())
+    gate.open()
+    await chat.say("next", "STEER")
+    lines = await chat.idle(timeout_s=5)
+
+    assert lines[0] == ("user", "first", "failed")
+    assert lines[1][::2] == ("system", "failed")
+    assert "ended from outside" in lines[1][1]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_message_after_a_cancelled_run(chat: Chat, gate: Gate, mode: str) -> None:
+    """A running turn that was cancelled in the UI ends as interrupted by itself; the next message is answered."""
+    await chat.server.cancel(await chat.running_invocation())
+    if chat.always_replay:
+        gate.open()
+    lines = await chat.idle(timeout_s=5)
+    assert lines[0] == ("user", "first", "completed" if chat.always_replay else "interrupted")
+
+    await chat.say("next", mode)
+    assert (await chat.idle())[-1][0] == "assistant"
+
+
+@pytest.mark.parametrize("how", ["kill", "cancel"])
+@pytest.mark.parametrize("mode", MODES)
+async def test_message_after_a_queued_run_ended(chat: Chat, gate: Gate, how: str, mode: str) -> None:
+    """A queued turn whose run was killed or cancelled in the UI is not stuck: the next message, in every mode, is
+    answered, and the queued one with it or before it; in REJECT once the queued one, which is not lost, is answered."""
+    await chat.say("queued", "QUEUE")
+    queued = (await chat.status())["open_turns"][1]["invocation_id"]
+    await end_outside(chat, how, queued)
+    gate.open()
+
+    async def first_is_over() -> bool:
+        return ("assistant", "answer 1", "completed") in await chat.lines()
+
+    await eventually(first_is_over)
+    if mode == "REJECT":
+        await chat.idle(timeout_s=5)
+    await chat.say("next", mode)
+
+    lines = await chat.idle(timeout_s=5)
+    assert users(lines) == ["first", "queued", "next"]
+    assert lines[-1][0] == "assistant"
+
+
+async def test_stop_after_a_killed_run(chat: Chat, gate: Gate) -> None:
+    """`stop` of a turn whose run was killed closes it."""
+    await end_outside(chat, "kill", await chat.running_invocation())
+    gate.open()
+
+    assert (await chat.call("stop"))["stopped"]
+
+    assert (await chat.idle())[0][2] == "interrupted"
+
+
+async def test_kill_with_a_queue_behind(chat: Chat, gate: Gate) -> None:
+    """When a running turn is killed, the queued one behind it goes on by itself with all that waited."""
+    await chat.say("waits", "INCORPORATE")
+    await chat.say("queued", "QUEUE")
+    await end_outside(chat, "kill", await chat.running_invocation())
+    gate.open()
+
+    lines = await chat.idle(timeout_s=5)
+    assert users(lines) == ["first", "waits", "queued"]
+    assert lines[-1] == ("assistant", "answer to: first\n\nwaits\n\nqueued", "completed")
+
+
+async def test_run_killed_while_it_is_interrupted(chat: Chat) -> None:
+    """A turn that is killed while it is being interrupted ends as interrupted, and the new turn answers."""
+    if not chat.always_replay:
+        pytest.skip("an interrupted run ends within milliseconds there, too soon to kill it")
+    gate = Gate()
+    chat.script(Plan(gate=gate))
+    await chat.say("first")
+    await chat.asked(1)
+    invocation_id = await chat.running_invocation()
+    await chat.say("second")
+    await chat.server.kill(invocation_id)
+    gate.open()
+
+    lines = await chat.idle(timeout_s=5)
+    assert users(lines) == ["first", "second"]
+    assert lines[-1][0] == "assistant"
+
+
+async def test_odd_stored_turn_is_repaired(chat: Chat) -> None:
+    """A stored turn with a result without a call and a call without a result does not make the LLM refuse the chat."""
+    await chat.say("first")
+    await chat.idle()
+    turn = await chat.turn(1)
+    call = {"call_id": "lost", "name": "execute_task", "arguments": "{}"}
+    turn["items"] += [
+        {"kind": "tool", "call_id": "orphan", "name": "execute_task", "content": "from nowhere"},
+        {"kind": "assistant", "content": "", "tool_calls": [call], "finish": "tool_calls"},
+    ]
+    await set_state(chat, "turn/1", turn)
+
+    await chat.say("second")
+    await chat.idle()
+
+    roles = [message["role"] for message in chat.requests[-1].messages]
+    assert roles == ["system", "user", "assistant", "tool", "user"] or roles == [
+        "system",
+        "user",
+        "assistant",
+        "assistant",
+        "tool",
+        "user",
+    ]
+    assert "from nowhere" not in str(chat.requests[-1].messages)
+
+
+async def set_state(chat: Chat, key: str, value: object) -> None:
+    """Replace one key of the chat's state through the admin API, and keep the others."""
+    state = await chat.state() | {key: json.dumps(value)}
+    body = {"object_key": chat.key, "new_state": {name: list(text.encode()) for name, text in state.items()}}
+    async with local_http() as http:
+        answer = await http.post(f"{chat.server.admin_url}/services/ChatService/state", json=body)
+    assert answer.is_success, answer.text
+
+    async def stored() -> bool:
+        return bool(json.dumps(await chat.turn(1)) == json.dumps(value))
+
+    await eventually(stored)

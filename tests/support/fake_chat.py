@@ -1,0 +1,115 @@
+"""A chat in memory: does with a Conversation what `chat_state.py` does, without an engine and without storage."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from app.conversation import Conversation
+from app.modes import Decision, Mode
+from app.protocol import EndTurn, Receipt, Report, TurnEnd, TurnRef
+from app.session import Effect, Session, Settle, Start
+from app.transcript import AssistantItem, Item, Message, Turn, TurnStatus, UserItem
+
+T = TypeVar("T")
+
+
+class FakeChat:
+    """Each change works on a fresh Conversation; runs get the invocation ids inv_1, inv_2, … in the order sent.
+
+    `effects` are those of the last change, `watched` the turns that it wants settled when their runs are over; `sent`
+    the turns whose run was sent, by invocation id.
+    """
+
+    def __init__(self) -> None:
+        self.session = Session()
+        self.turns: dict[int, Turn] = {}
+        self.effects: list[Effect] = []
+        self.watched: list[int] = []
+        self.sent: dict[str, Start] = {}
+        self._messages = 0
+
+    def change(self, act: Callable[[Conversation], T]) -> T:
+        """Load, act, carry out the effects, store."""
+        conversation = Conversation(self.session, self.turns.values())
+        result = act(conversation)
+        for effect in conversation.effects:
+            if isinstance(effect, Start):
+                invocation_id = f"inv_{len(self.sent) + 1}"
+                self.sent[invocation_id] = effect
+                conversation.started(effect.turn_id, invocation_id)
+        self.watched = [effect.turn_id for effect in conversation.effects if isinstance(effect, Settle)]
+        self.effects = [effect for effect in conversation.effects if not isinstance(effect, Settle)]
+        self.turns |= {turn_id: conversation.turns[turn_id] for turn_id in conversation.changed}
+        self.session = conversation.session
+        return result
+
+    # What people do
+
+    def say(self, content: str = "", mode: Mode = Mode.INTERRUPT) -> Receipt:
+        """Send a message; its id is m1, m2, … and its text the id unless given."""
+        self._messages += 1
+        message_id = f"m{self._messages}"
+        message = Message(message_id=message_id, content=content or message_id, mode=mode)
+        return self.change(lambda chat: chat.receive(message))
+
+    def decision(self, mode: Mode) -> Decision:
+        return self.say(mode=mode).decision
+
+    # What runs do
+
+    def ref(self, turn_id: int) -> TurnRef:
+        return TurnRef(turn_id=turn_id, invocation_id=self.turns[turn_id].invocation_id)
+
+    def begin(self, turn_id: int) -> bool:
+        return self.change(lambda chat: chat.begin(self.ref(turn_id)))
+
+    def arm(self, turn_id: int, doorbell: str, *, steer_only: bool = False) -> None:
+        self.change(lambda chat: chat.arm(self.ref(turn_id), doorbell, steer_only=steer_only))
+
+    def take(self, turn_id: int, doorbell: str = "next") -> list[str]:
+        """Return the ids of the messages that the run was given."""
+        return ids(self.change(lambda chat: chat.take(self.ref(turn_id), doorbell)))
+
+    def record(self, turn_id: int, *items: Item, offset: int = 0, **fields: object) -> None:
+        report = Report(**dict(self.ref(turn_id)), offset=offset, items=items, **fields)
+        self.change(lambda chat: chat.record(report))
+
+    def end(
+        self,
+        turn_id: int,
+        outcome: TurnStatus = TurnStatus.COMPLETED,
+        *,
+        ref: TurnRef | None = None,
+        doorbell: str | None = None,
+        items: tuple[Item, ...] = (),
+        offset: int = 0,
+        error: str | None = None,
+    ) -> TurnEnd:
+        """End the turn as a run does; with `doorbell` it can go on."""
+        fence = ref or self.ref(turn_id)
+        report = EndTurn(**dict(fence), offset=offset, items=items, outcome=outcome, doorbell=doorbell, error=error)
+        return self.change(lambda chat: chat.end(report))
+
+    # What a test looks at
+
+    @property
+    def open_turns(self) -> list[int]:
+        return [turn.turn_id for turn in self.session.open]
+
+    def status(self, turn_id: int) -> TurnStatus:
+        return self.turns[turn_id].status
+
+    def pending(self, turn_id: int) -> list[str]:
+        return ids(self.turns[turn_id].pending)
+
+    def heard(self, turn_id: int) -> list[str]:
+        """The ids of the messages that are in the items of a turn."""
+        return [item.message_id for item in self.turns[turn_id].items if isinstance(item, UserItem)]
+
+
+def ids(messages: tuple[Message, ...]) -> list[str]:
+    return [message.message_id for message in messages]
+
+
+def said(text: str) -> AssistantItem:
+    """An answer of the LLM."""
+    return AssistantItem(content=text)

@@ -1,0 +1,298 @@
+"""The invariants of a chat under random messages, changes and runs that begin, work, end and die at any moment."""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from app.modes import Decision, Mode
+from app.protocol import EndTurn, Report, TurnRef
+from app.session import Cancel, RingDoorbell, Start
+from app.transcript import AssistantItem, TurnStatus, UserItem
+from tests.support.fake_chat import FakeChat
+
+modes = st.sampled_from(Mode)
+
+
+@dataclass
+class Run:
+    """A run as the engine and its code know it; `heard` are the ids of the messages that its LLM has seen."""
+
+    ref: TurnRef
+    started: bool = False
+    cancelled: bool = False
+    doorbell: str = ""
+    rung: bool = False
+    heard: list[str] = field(default_factory=list)
+    reported: int = 0
+
+
+class ChatMachine(RuleBasedStateMachine):
+    """The engine is modelled by `queue`: runs and settlements of one key, one at a time, first come first served.
+
+    A cancelled run that waits vanishes, one that runs is told. A killed one vanishes in either case.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chat = FakeChat()
+        self.queue: deque[Run | TurnRef] = deque()
+        self.bells = 0
+        self.accepted: list[str] = []
+        self.promoted: set[str] = set()
+        self.withdrawn: set[str] = set()
+        self.answers = 0
+
+    # The engine
+
+    @property
+    def active(self) -> Run | None:
+        first = self.queue[0] if self.queue else None
+        return first if isinstance(first, Run) and first.started else None
+
+    def _apply_effects(self) -> None:
+        settlements = [self.chat.ref(turn_id) for turn_id in self.chat.watched]  # a ring changes the chat again
+        for effect in self.chat.effects:
+            match effect:
+                case Start(turn_id, with_context):
+                    run = Run(self.chat.ref(turn_id), heard=self.chat.heard(turn_id) if with_context else [])
+                    self.queue.append(run)
+                case Cancel(invocation_id):
+                    self._cancel(invocation_id)
+                case RingDoorbell(awakeable_id, steer, _):
+                    self._ring(awakeable_id, steer=steer)
+        self.queue.extend(settlements)
+
+    def _cancel(self, invocation_id: str) -> None:
+        for job in list(self.queue):
+            if isinstance(job, Run) and job.ref.invocation_id == invocation_id:
+                if job.started:
+                    job.cancelled = True
+                else:
+                    self.queue.remove(job)
+
+    def _ring(self, awakeable_id: str, *, steer: bool) -> None:
+        run = self.active
+        if run is not None and run.doorbell == awakeable_id:
+            run.rung = True
+            if not steer:
+                self._arm(run, steer_only=True)
+
+    def _new_bell(self, run: Run) -> str:
+        self.bells += 1
+        run.doorbell, run.rung = f"bell {self.bells}", False
+        return run.doorbell
+
+    def _arm(self, run: Run, *, steer_only: bool) -> None:
+        rung = run.rung
+        bell = self._new_bell(run)
+        run.rung = rung
+        self.chat.change(lambda chat: chat.arm(run.ref, bell, steer_only=steer_only))
+        self._apply_effects()
+
+    # What people do
+
+    @rule(mode=modes)
+    def message(self, mode: Mode) -> None:
+        self._say(mode)
+
+    def _say(self, mode: Mode) -> bool:
+        """Send a message as `process_user_message` does; return whether it was accepted."""
+        receipt = self.chat.say(mode=mode)
+        self._apply_effects()
+        if receipt.decision is Decision.REJECTED:
+            return False
+        self.accepted.append(receipt.message_id)
+        return True
+
+    @rule(newest=st.booleans())
+    def stop(self, newest: bool) -> None:
+        turn_id = self.chat.open_turns[-1] if newest and self.chat.open_turns else None
+        _, withdrawn = self.chat.change(lambda chat: chat.stop(turn_id))
+        self.withdrawn.update(withdrawn)
+        self._apply_effects()
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.accepted)
+    def withdraw(self, data: st.DataObject) -> None:
+        message_id = data.draw(st.sampled_from(self.accepted))
+        if self.chat.change(lambda chat: chat.edit(message_id, None)):
+            self.withdrawn.add(message_id)
+        self._apply_effects()
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.accepted)
+    def promote(self, data: st.DataObject) -> None:
+        message_id = data.draw(st.sampled_from(self.accepted))
+        if self.chat.change(lambda chat: chat.promote(message_id)):
+            self.promoted.add(message_id)
+        self._apply_effects()
+
+    # What runs do
+
+    @rule()
+    @precondition(lambda self: self.queue and self.active is None)
+    def next_job(self) -> None:
+        job = self.queue[0]
+        if isinstance(job, TurnRef):
+            self.queue.popleft()
+            self.chat.change(lambda chat: chat.settle(job))
+            self._apply_effects()
+            return
+        job.started = True
+        if not job.heard:
+            if not self.chat.change(lambda chat: chat.begin(job.ref)):
+                self.queue.popleft()
+                return
+            job.heard = self.chat.heard(job.ref.turn_id)
+            self._apply_effects()
+
+    @rule()
+    @precondition(lambda self: self.active and not self.active.doorbell)
+    def listen(self) -> None:
+        assert self.active is not None
+        self._arm(self.active, steer_only=False)
+
+    @rule(twice=st.booleans())
+    @precondition(lambda self: self.active)
+    def record(self, twice: bool) -> None:
+        run = self.active
+        assert run is not None
+        report = Report(**dict(run.ref), offset=run.reported, items=(self._answer(),))
+        run.reported += 1
+        for _ in range(1 + twice):
+            self.chat.change(lambda chat: chat.record(report))
+
+    @rule()
+    @precondition(lambda self: self.active and self.active.rung)
+    def take(self) -> None:
+        run = self.active
+        assert run is not None
+        bell = self._new_bell(run)
+        run.heard += [m.message_id for m in self.chat.change(lambda chat: chat.take(run.ref, bell))]
+
+    @rule(outcome=st.sampled_from([TurnStatus.COMPLETED, TurnStatus.FAILED, TurnStatus.LIMIT_REACHED]))
+    @precondition(lambda self: self.active)
+    def end(self, outcome: TurnStatus) -> None:
+        assert self.active is not None
+        self._end(self.active, outcome)
+
+    @rule()
+    @precondition(lambda self: self.active and self.active.cancelled)
+    def end_cancelled(self) -> None:
+        assert self.active is not None
+        self._end(self.active, TurnStatus.INTERRUPTED)
+
+    @rule()
+    @precondition(lambda self: self.active)
+    def die(self) -> None:
+        self.queue.popleft()
+
+    @rule(data=st.data())
+    @precondition(lambda self: any(isinstance(job, Run) for job in self.queue))
+    def die_waiting(self, data: st.DataObject) -> None:
+        self.queue.remove(data.draw(st.sampled_from([job for job in self.queue if isinstance(job, Run)])))
+
+    def _end(self, run: Run, outcome: TurnStatus) -> None:
+        bell = self._new_bell(run) if outcome is TurnStatus.COMPLETED else None
+        answers = (self._answer(),) if outcome is TurnStatus.COMPLETED else ()
+        report = EndTurn(**dict(run.ref), offset=run.reported, items=answers, outcome=outcome, doorbell=bell)
+        run.reported += len(answers)
+        end = self.chat.change(lambda chat: chat.end(report))
+        if end.closed is not None:
+            self.queue.popleft()
+        run.heard += [m.message_id for m in end.messages]
+        self._apply_effects()
+
+    def _answer(self) -> AssistantItem:
+        self.answers += 1
+        return AssistantItem(content=f"answer {self.answers}")
+
+    # What always holds
+
+    @invariant()
+    def no_message_is_lost_or_doubled(self) -> None:
+        heard = [m for turn_id in self.chat.turns for m in self.chat.heard(turn_id)]
+        waiting = [m for turn_id in self.chat.open_turns for m in self.chat.pending(turn_id)]
+        assert sorted([*heard, *waiting, *self.withdrawn]) == sorted(self.accepted)
+
+    @invariant()
+    def order_is_that_of_the_receipts(self) -> None:
+        order = [m for n in sorted(self.chat.turns) for m in (*self.chat.heard(n), *self.chat.pending(n))]
+        expected = [m for m in self.accepted if m not in self.withdrawn | self.promoted]
+        assert [m for m in order if m not in self.promoted] == expected
+
+    @invariant()
+    def no_answer_appears_twice(self) -> None:
+        texts = [i.content for t in self.chat.turns.values() for i in t.items if isinstance(i, AssistantItem)]
+        assert len(texts) == len(set(texts))
+
+    @invariant()
+    def open_turns_fit_their_status(self) -> None:
+        for turn in self.chat.session.open:
+            status = TurnStatus.RUNNING if turn.running else TurnStatus.QUEUED
+            assert self.chat.status(turn.turn_id) is status
+            assert turn.running or not turn.stopping
+            assert turn.invocation_id == self.chat.turns[turn.turn_id].invocation_id != ""
+        closed = [t for t in self.chat.turns.values() if t.turn_id not in self.chat.open_turns]
+        assert not [t for t in closed if t.status in (TurnStatus.RUNNING, TurnStatus.QUEUED) or t.pending]
+        assert self.chat.open_turns == sorted(self.chat.open_turns)
+
+    @invariant()
+    def only_the_first_open_turn_runs(self) -> None:
+        assert not any(turn.running for turn in self.chat.session.open[1:])
+
+    @invariant()
+    def doorbell_belongs_to_an_open_turn(self) -> None:
+        bell = self.chat.session.doorbell
+        assert bell is None or bell.turn_id in self.chat.open_turns
+
+    @invariant()
+    def waiting_message_has_rung(self) -> None:
+        bell = self.chat.session.doorbell
+        if bell is not None and not bell.steer_only:
+            assert not self.chat.pending(bell.turn_id)
+
+    @invariant()
+    def run_has_heard_what_its_turn_says(self) -> None:
+        run = self.active
+        if run is not None and run.ref.turn_id in self.chat.open_turns:
+            turn = self.chat.turns[run.ref.turn_id]
+            assert run.heard == [i.message_id for i in turn.items if isinstance(i, UserItem)]
+
+    def teardown(self) -> None:
+        """Whatever happened: the next message, in any mode, is accepted, and in the end every message was heard."""
+        self._drain()
+        mode = list(Mode)[len(self.accepted) % len(Mode)]
+        accepted = self._say(mode)
+        self._drain()
+        if not accepted and not self._say(mode):
+            raise AssertionError("a chat without a run refuses messages, although it was told of one")
+        self._drain()
+        assert self.chat.session.open == ()
+        heard = [m for turn_id in self.chat.turns for m in self.chat.heard(turn_id)]
+        assert sorted(heard) == sorted(set(self.accepted) - self.withdrawn)
+
+    def _drain(self) -> None:
+        for _ in range(1000):
+            if not self.queue:
+                return
+            run = self.active
+            if run is None:
+                self.next_job()
+            elif run.cancelled:
+                self._end(run, TurnStatus.INTERRUPTED)
+            elif run.rung:
+                self.take()
+            else:
+                self._end(run, TurnStatus.COMPLETED)
+        raise AssertionError("the runs of this chat never end")
+
+
+ChatMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+TestChatMachine = ChatMachine.TestCase
+TestChatMachine.__doc__ = (
+    "No message is lost, doubled or overtaken, and no chat is stuck, whatever happens in which order."
+)

@@ -1,0 +1,72 @@
+"""A chat as a person reads it: the lines of a turn."""
+
+from app.history import entries_of
+from app.transcript import AssistantItem, Finish, Message, ToolCall, ToolItem, ToolOutcome, Turn, TurnStatus, UserItem
+
+CALL = ToolCall(call_id="c", name="execute_task", arguments='{"task": "x"}')
+
+
+def entries(turn: Turn) -> list[dict[str, object]]:
+    """The entries as a client gets them."""
+    return [entry.model_dump(mode="json") for entry in entries_of(turn)]
+
+
+def test_items_are_lines_in_order() -> None:
+    """Each item is a line with the turn's id and status; fields that do not apply are left out."""
+    items = (
+        UserItem(message_id="m1", content="do it"),
+        AssistantItem(content="On it.", tool_calls=(CALL,), finish=Finish.TOOL_CALLS),
+        ToolItem(call_id="c", name="execute_task", content="done"),
+        AssistantItem(content="It is done."),
+    )
+
+    lines: list[dict[str, object]] = [
+        {"role": "user", "content": "do it", "message_id": "m1"},
+        {"role": "assistant", "content": "On it.", "tool_calls": [CALL.model_dump()]},
+        {"role": "tool", "content": "done", "tool_call_id": "c", "outcome": "ok"},
+        {"role": "assistant", "content": "It is done."},
+    ]
+    every_line: dict[str, object] = {"turn_id": 3, "status": "completed", "partial": False}
+    assert entries(Turn(turn_id=3, status=TurnStatus.COMPLETED, items=items)) == [line | every_line for line in lines]
+
+
+def test_partial_text_is_marked() -> None:
+    """Text that was aborted, cut at its length or filtered is marked as partial; a whole one is not."""
+    for finish in Finish:
+        turn = Turn(turn_id=1, items=(AssistantItem(content="x", finish=finish),))
+        partial = finish in (Finish.ABORTED, Finish.LENGTH, Finish.CONTENT_FILTER)
+        assert [entry["partial"] for entry in entries(turn)] == [partial], finish
+
+
+def test_waiting_messages_are_queued_lines() -> None:
+    """A message that the agent has not been given is a line behind the items, with status `queued`."""
+    turn = Turn(
+        turn_id=1,
+        status=TurnStatus.RUNNING,
+        items=(UserItem(message_id="m1", content="one"),),
+        pending=(Message(message_id="m2", content="two"),),
+    )
+
+    assert [(e["content"], e["status"], e["message_id"]) for e in entries(turn)] == [
+        ("one", "running", "m1"),
+        ("two", "queued", "m2"),
+    ]
+
+
+def test_error_is_the_last_line() -> None:
+    """Why a turn failed is its last line, from the system."""
+    turn = Turn(turn_id=1, status=TurnStatus.FAILED, error="no LLM", items=(UserItem(message_id="m", content="x"),))
+
+    assert [(e["role"], e["content"], e["status"]) for e in entries(turn)][-1] == ("system", "no LLM", "failed")
+
+
+def test_outcome_of_a_tool_is_shown() -> None:
+    """A synthetic result shows that the tool was skipped or may have run."""
+    for outcome in ToolOutcome:
+        item = ToolItem(call_id="c", name="t", content="x", outcome=outcome)
+        assert entries(Turn(turn_id=1, items=(item,)))[0]["outcome"] == outcome.value
+
+
+def test_withdrawn_turn_has_no_lines() -> None:
+    """A turn that was withdrawn before it began leaves no lines."""
+    assert entries(Turn(turn_id=1, status=TurnStatus.WITHDRAWN)) == []
