@@ -26,12 +26,15 @@ def llm() -> Iterator[LLMServer]:
         yield server
 
 
-async def crash_now_and_then(choices: random.Random, service: Service, restate: RestateServer) -> None:
-    """Kill the service about every second, and every fourth time the server instead."""
+async def crash_now_and_then(
+    choices: random.Random, service: Service, restate: RestateServer, crashed: list[str]
+) -> None:
+    """Kill the service about every second, and every fourth time the server instead; note each in `crashed`."""
     while True:
         await asyncio.sleep(choices.uniform(0.3, 1.5))
         victim = service if choices.random() < 0.75 else restate
         victim.kill9()
+        crashed.append(type(victim).__name__)
         await asyncio.sleep(choices.uniform(0, 0.3))
         await victim.restart()
 
@@ -48,6 +51,7 @@ async def test_any_crash_keeps_the_invariants(
         Person(own_restate_server.ingress_url, f"crash-{n}", MODES, random.Random(f"{SEED} {n}"), gap_s=2.5)
         for n in range(CHATS)
     ]
+    crashed: list[str] = []
     crashes: asyncio.Task[None] = asyncio.create_task(
         crash_now_and_then(random.Random(SEED), service, own_restate_server)
     )
@@ -64,3 +68,5 @@ async def test_any_crash_keeps_the_invariants(
     for person, history in zip(people, histories, strict=True):
         check_chat(person, history, llm.requests)
     assert not llm.faults
+    assert crashed.count("Service") >= 5, crashed
+    assert crashed.count("RestateServer") >= 1, crashed
