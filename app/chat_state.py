@@ -69,12 +69,11 @@ async def commit(ctx: ObjectContext, conversation: Conversation, settings: Setti
 async def _carry_out(ctx: ObjectContext, conversation: Conversation, effect: Effect, settings: Settings) -> None:
     match effect:
         case Cancel(invocation_id):
-            if invocation_id:
-                ctx.cancel_invocation(invocation_id)
+            ctx.cancel_invocation(invocation_id)
         case RingDoorbell(awakeable_id, steer, content):
             ctx.resolve_awakeable(awakeable_id, Ring(steer=steer, content=content))
         case Settle(turn_id):  # after its Start, so that it waits in the queue of the key behind the run
-            run_id = conversation.invocation_id_of(turn_id)
+            run_id = conversation.turns[turn_id].invocation_id
             ctx.object_send(agent_session.settle, ctx.key(), TurnRef(turn_id=turn_id, invocation_id=run_id))
         case Start(turn_id, with_context):
             logger.info("Starting new agent run")

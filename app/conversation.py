@@ -36,16 +36,17 @@ class Conversation:
         """Let `message` do what its mode says; a rejected one leaves no trace."""
         live = self._live()
         decision = decide(message.mode, turn_open=bool(live))
-        if decision is Decision.REJECTED:
-            turn_id = live[0].turn_id
-        elif decision is Decision.STARTED or decision is Decision.QUEUED:
-            turn_id = self._new_turn([message])
-        elif decision is Decision.INTERRUPTED or decision is Decision.ROLLED_BACK:
-            turn_id = self._replace(message, TurnStatus(decision.value))
-        else:
-            turn_id = self._hand_in(message)
+        match decision:
+            case Decision.REJECTED:
+                turn_id = live[0].turn_id
+            case Decision.STARTED | Decision.QUEUED:
+                turn_id = self._new_turn([message])
+            case Decision.INTERRUPTED | Decision.ROLLED_BACK:
+                turn_id = self._replace(message, TurnStatus(decision.value))
+            case Decision.INCORPORATED | Decision.STEERED:
+                turn_id = self._hand_in(message)
         if live:  # somebody counts on turns that were open already: they must not stay open if their runs are dead
-            for turn in self._live():
+            for turn in self.session.open:
                 self._watch(turn)
         return Receipt(message_id=message.message_id, turn_id=turn_id, decision=decision)
 
@@ -104,8 +105,8 @@ class Conversation:
         return True
 
     def forget(self) -> None:
-        """Cancel everything; the caller erases the state."""
-        self.effects = [Cancel(turn.invocation_id) for turn in reversed(self.session.open)]
+        """Cancel everything, the queued first; the caller erases the state."""
+        self.effects = [Cancel(turn.invocation_id) for turn in reversed(self.session.open) if turn.sent]
 
     @property
     def waiting(self) -> int:
@@ -182,13 +183,10 @@ class Conversation:
         if turn is not None:
             self._bury(turn)
 
-    # What chat_state.py needs to carry the effects out
-
-    def invocation_id_of(self, turn_id: int) -> str:
-        return self.turns[turn_id].invocation_id
+    # What chat_state.py reports back
 
     def started(self, turn_id: int, invocation_id: str) -> None:
-        """Note the invocation of a turn; one that starts on an idle chat runs with all its messages."""
+        """Note the invocation of a turn whose run was sent."""
         self._control(turn_id, invocation_id=invocation_id)
         self._change(turn_id, invocation_id=invocation_id)
 
@@ -206,17 +204,28 @@ class Conversation:
         return None
 
     def _new_turn(self, messages: list[Message]) -> int:
-        """Open a turn behind the open ones; on an idle chat it runs at once."""
-        idle = not self.session.open
+        """Open a turn behind the open ones."""
         turn_id = self.session.last_turn_id + 1
-        self._set(last_turn_id=turn_id, open=(*self.session.open, OpenTurn(turn_id=turn_id, running=idle)))
-        status = TurnStatus.RUNNING if idle else TurnStatus.QUEUED
-        self.turns[turn_id] = Turn(turn_id=turn_id, status=status, mode=messages[-1].mode)
+        self._set(last_turn_id=turn_id, open=(*self.session.open, OpenTurn(turn_id=turn_id)))
+        self.turns[turn_id] = Turn(turn_id=turn_id, mode=messages[-1].mode)
         self._change(turn_id, pending=tuple(messages))
-        if idle:
-            self._give_pending(turn_id)
-        self.effects.append(Start(turn_id, with_context=idle))
+        self._send_runs()
         return turn_id
+
+    def _send_runs(self) -> None:
+        """Have the runs of open turns sent, in order. One behind a stopping turn waits for its end: then its context
+        is known, and it need not ask for it."""
+        for position, turn in enumerate(self.session.open):
+            if turn.stopping:
+                return
+            if turn.sent:
+                continue
+            first = position == 0
+            self._control(turn.turn_id, sent=True, running=first)
+            if first:
+                self._change(turn.turn_id, status=TurnStatus.RUNNING)
+                self._give_pending(turn.turn_id)
+            self.effects.append(Start(turn.turn_id, with_context=first))
 
     def _replace(self, message: Message, stopping: TurnStatus) -> int:
         """Stop what runs; the first queued turn (or a new one) gets all that waits, then `message`."""
@@ -259,13 +268,14 @@ class Conversation:
 
     def _watch(self, turn: OpenTurn) -> None:
         """Have a turn closed when its run is over, killed or cancelled from outside before it could say so."""
-        if not turn.watched:
+        if turn.sent and not turn.watched:
             self.effects.append(Settle(turn.turn_id))
             self._control(turn.turn_id, watched=True)
 
     def _withdraw(self, turn: OpenTurn) -> None:
         """Drop a queued turn; its messages went elsewhere or were withdrawn by name."""
-        self.effects.append(Cancel(turn.invocation_id))
+        if turn.sent:
+            self.effects.append(Cancel(turn.invocation_id))
         self._close(turn, TurnStatus.WITHDRAWN, None)
 
     def _close(self, turn: OpenTurn, status: TurnStatus, error: str | None) -> None:
@@ -275,14 +285,12 @@ class Conversation:
         self._set(open=tuple(t for t in self.session.open if t.turn_id != turn.turn_id))
         if self.session.doorbell and self.session.doorbell.turn_id == turn.turn_id:
             self._set(doorbell=None)
-        if not left:
-            return
-        live = self._live()
-        if live:
-            heir = live[0].turn_id
-            self._change(heir, pending=(*left, *self.turns[heir].pending))
-        else:
+        heir = next(iter(self._live()), None)
+        if left and heir is not None:
+            self._change(heir.turn_id, pending=(*left, *self.turns[heir.turn_id].pending))
+        elif left:
             self._new_turn(list(left))
+        self._send_runs()
 
     def _bury(self, turn: OpenTurn) -> None:
         """Close a turn whose run is dead."""
@@ -306,9 +314,7 @@ class Conversation:
         self.session = self.session.model_copy(update=fields)
 
     def _control(self, turn_id: int, **fields: Any) -> None:
-        self._set(
-            open=tuple(t.model_copy(update=fields) if t.turn_id == turn_id else t for t in self.session.open),
-        )
+        self._set(open=tuple(t.model_copy(update=fields) if t.turn_id == turn_id else t for t in self.session.open))
 
     def _change(self, turn_id: int, **fields: Any) -> None:
         self.turns[turn_id] = self.turns[turn_id].model_copy(update=fields)

@@ -17,8 +17,9 @@ if not __package__:
 import restate
 from pydantic import ValidationError
 
-from app import stack
+from app import background, stack
 from app.agent_session import agent_session
+from app.background_agents import AGENTS, FUNCTIONS
 from app.chat import chat_service
 from app.errors import AgentError
 from app.place import Place
@@ -62,7 +63,8 @@ def build_app(settings: Settings) -> "ASGIFramework":
     """Return the ASGI application that serves every Restate service of this project."""
     if settings.inactivity_timeout_s is not None:
         agent_session.inactivity_timeout = timedelta(seconds=settings.inactivity_timeout_s)
-    return cast("ASGIFramework", restate.app([chat_service, agent_session]))
+    agents = background.services(agents=AGENTS, functions=FUNCTIONS)
+    return cast("ASGIFramework", restate.app([chat_service, agent_session, *agents]))
 
 
 def _set_up_logging(level: str) -> None:

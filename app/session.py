@@ -12,11 +12,13 @@ from app.transcript import Stored, TurnStatus
 class OpenTurn(Stored):
     """The control data of a turn that is queued or running.
 
-    `stopping` is how it will end once its run has stopped; `watched` whether a settlement waits behind its run.
+    `sent` tells whether its run was sent, `stopping` how it will end once its run has stopped, `watched` whether a
+    settlement waits behind its run.
     """
 
     turn_id: int
     invocation_id: str = ""
+    sent: bool = False
     running: bool = False
     stopping: TurnStatus | None = None
     watched: bool = False
@@ -41,7 +43,7 @@ class Session(Stored):
 
 @dataclass(frozen=True)
 class Start:
-    """Send the run of a turn; `with_context` if the chat is idle, so that its context is known."""
+    """Send the run of a turn; `with_context` if no other turn is open, so that its context is known."""
 
     turn_id: int
     with_context: bool

@@ -33,7 +33,9 @@ class Call:
         if self._cancelled or self.answer.done():
             return
         self._cancelled = True
-        invocation_id: asyncio.Future[str] = self._loop.wait_for(self._ctx.create_future(self._handles.invocation_id_handle))
+        invocation_id: asyncio.Future[str] = self._loop.wait_for(
+            self._ctx.create_future(self._handles.invocation_id_handle)
+        )
         invocation_id.add_done_callback(lambda known: self._ctx.cancel_invocation(known.result()))
 
     async def wait(self, *, timeout_s: float | None = None) -> bool:

@@ -29,6 +29,7 @@ class Bench:
         self.service = service
         self.llm = llm
         self._keys = itertools.count()
+        self._texts = itertools.count()
 
     def new_key(self) -> str:
         return f"bench-{next(self._keys)}"
@@ -40,18 +41,37 @@ class Bench:
     async def status(self, key: str) -> dict[str, Any]:
         return await self._post(key, "get_status", None)
 
-    async def turn(self, key: str, content: str) -> float:
-        """Run a whole turn; return the seconds from the message until the chat has closed it."""
-        began = time.perf_counter()
-        await self.send(key, content, mode="QUEUE")
-        await self.idle(key)
-        return time.perf_counter() - began
+    async def turn(self, key: str) -> tuple[float, float]:
+        """Run a whole turn; return the seconds from the message until the LLM request, and until the turn is closed."""
+        text = f"message {next(self._texts)} of a chat that goes on and on"
+        began = time.monotonic()
+        await self.send(key, text, mode="QUEUE")
+        request = await self.request_with(text)
+        await self.llm.until(lambda: request.finished_at is not None)
+        await self.ended(key)
+        return request.arrived_at - began, time.monotonic() - began
 
-    async def idle(self, key: str) -> None:
-        """Wait until the chat's open turns have ended, without polling: that would slow down what it waits for."""
-        while (status := await self.status(key))["busy"]:
-            for turn in status["open_turns"]:
-                await self._http.get(f"/restate/invocation/{turn['invocation_id']}/attach")
+    async def request_with(self, text: str) -> LLMRequest:
+        """Return the newest LLM request whose last user text ends with `text`, once it is there."""
+
+        def find() -> LLMRequest | None:
+            newest = reversed(self.llm.requests[-100:])
+            return next((request for request in newest if request.user_texts[-1].endswith(text)), None)
+
+        await self.llm.until(lambda: find() is not None)
+        found = find()
+        assert found is not None
+        return found
+
+    async def ended(self, key: str) -> bool:
+        """Wait for the end of the turns that are open now; return whether there were any.
+
+        It attaches to their runs: polling would slow down what it waits for.
+        """
+        turns = (await self.status(key))["open_turns"]
+        for turn in turns:
+            await self._http.get(f"/restate/invocation/{turn['invocation_id']}/attach")
+        return bool(turns)
 
     async def _post(self, key: str, handler: str, body: object) -> dict[str, Any]:
         answer = await self._http.post(f"/ChatService/{key}/{handler}", json=body)
@@ -73,7 +93,7 @@ async def running(binary: str, folder: Path, **env: str) -> AsyncIterator[Bench]
             async with httpx.AsyncClient(base_url=restate.ingress_url, timeout=60, trust_env=False) as http:
                 bench = Bench(http, restate, service, llm)
                 for _ in range(20):  # warm up: imports, connections, caches
-                    await bench.turn(bench.new_key(), "hello")
+                    await bench.turn(bench.new_key())
                 yield bench
         finally:
             service.kill9()
@@ -86,11 +106,11 @@ async def interrupts(bench: Bench, rounds: int = 60) -> list[Figure]:
     for _ in range(rounds):
         key = bench.new_key()
         await bench.send(key, f"slow {key}")
-        old = await _request_with(bench, key)
+        old = await bench.request_with(key)
         await asyncio.sleep(0.02)  # as people do: the turn is well under way
         sent = time.monotonic()
         await bench.send(key, f"next {key}", mode="INTERRUPT")
-        new = await _request_with(bench, f"next {key}")
+        new = await bench.request_with(f"next {key}")
         await bench.llm.until(lambda old=old: old.disconnected_at is not None)
         assert old.disconnected_at is not None
         aborted.append(old.disconnected_at - sent)
@@ -103,12 +123,7 @@ async def interrupts(bench: Bench, rounds: int = 60) -> list[Figure]:
 
 async def turns(bench: Bench, rounds: int = 150) -> list[Figure]:
     """Measure one turn with an LLM that answers at once: until its request, and until the turn is closed."""
-    to_request, whole = [], []
-    for _ in range(rounds):
-        key = bench.new_key()
-        sent = time.monotonic()
-        whole.append(await bench.turn(key, f"hello {key}"))
-        to_request.append((await _request_with(bench, key)).arrived_at - sent)
+    to_request, whole = zip(*[await bench.turn(bench.new_key()) for _ in range(rounds)], strict=True)
     return [
         median_ms("message → LLM request", to_request, at_most=12),
         median_ms("a turn with an instant LLM", whole, at_most=25),
@@ -122,7 +137,7 @@ async def throughput(bench: Bench, chats: int = 32, rounds: int = 12) -> list[Fi
         key = bench.new_key()
         for n in range(rounds):
             await bench.send(key, f"message {n}", mode="QUEUE")
-            await bench.idle(key)
+            await bench.ended(key)
 
     began = time.perf_counter()
     await asyncio.gather(*(chat() for _ in range(chats)))
@@ -137,13 +152,11 @@ async def history(bench: Bench, sizes: tuple[int, ...] = (10, 40, 100, 1000, 500
     sent = 0
     memory_before = _memory_mib(bench.service)
     for size in sizes:
-        while 2 * (sent + rounds // 2) < size:
-            await bench.turn(key, f"message {sent} of a chat that goes on and on")
+        for _ in range(size // 2 - sent - rounds // 2):
+            await bench.turn(key)
             sent += 1
-        samples = []
-        for _ in range(rounds):
-            samples.append(await bench.turn(key, f"message {sent} of a chat that goes on and on"))
-            sent += 1
+        samples = [(await bench.turn(key))[1] for _ in range(rounds)]
+        sent += rounds
         medians[size] = statistics.median(samples)
         figures.append(median_ms(f"a turn after {size} messages", samples))
     figures.append(Figure("a turn at 5000 messages / at 40", medians[sizes[-1]] / medians[40], "×", at_most=1.3))
@@ -163,23 +176,15 @@ async def nothing_lost(bench: Bench, mode: str, messages: int = 300) -> list[Fig
             if answer.status_code != 429:
                 break
         answer.raise_for_status()
-    await bench.idle(key)
+    while await bench.ended(key):
+        pass
     seen = "\n".join(text for request in bench.llm.requests for text in request.user_texts)
     lost = sum(f"<{key}-{n}>" not in seen for n in range(messages))
-    return [Figure(f"messages lost of {messages}, {mode}", lost, "", at_most=0, samples=messages)]
-
-
-async def _request_with(bench: Bench, text: str) -> LLMRequest:
-    """Return the newest LLM request whose last user text ends with `text`, once it is there."""
-
-    def find() -> LLMRequest | None:
-        newest = reversed(bench.llm.requests[-50:])
-        return next((request for request in newest if request.user_texts[-1].endswith(text)), None)
-
-    await bench.llm.until(lambda: find() is not None)
-    found = find()
-    assert found is not None
-    return found
+    figures = [Figure(f"messages lost of {messages}, {mode}", lost, "", at_most=0, samples=messages)]
+    if mode == "QUEUE":  # each message has a turn of its own, so two in one text means that a reply was not seen
+        blind = sum(request.user_texts[-1].count(f"<{key}-") > 1 for request in bench.llm.requests)
+        figures.append(Figure("queued messages answered without the reply before", blind, "", at_most=0))
+    return figures
 
 
 def _memory_mib(service: Service) -> float:

@@ -39,12 +39,16 @@ def test_reject_changes_nothing(chat: FakeChat) -> None:
 
 
 def test_interrupt_cancels_and_opens_a_turn(chat: FakeChat) -> None:
-    """INTERRUPT cancels the running turn first, then sends the run of a new one, whose context is not known yet."""
+    """INTERRUPT cancels the running turn; the end of that one starts the new turn, whose context is known by then."""
     assert chat.say().turn_id == 2
 
-    assert chat.effects == [Cancel("inv_1"), Start(2, with_context=False)]
+    assert chat.effects == [Cancel("inv_1")]
     assert chat.session.open[0].stopping is TurnStatus.INTERRUPTED
     assert (chat.status(2), chat.pending(2)) == (TurnStatus.QUEUED, ["m2"])
+
+    chat.end(1, TurnStatus.INTERRUPTED)
+    assert chat.effects == [Start(2, with_context=True)]
+    assert (chat.status(2), chat.heard(2)) == (TurnStatus.RUNNING, ["m2"])
 
 
 @pytest.mark.parametrize("mode", [Mode.INTERRUPT, Mode.ROLLBACK])
@@ -220,13 +224,26 @@ def test_handed_in_behind_an_interrupt(chat: FakeChat, mode: Mode) -> None:
 
 @pytest.mark.parametrize("mode", Mode)
 def test_message_behind_a_stopped_turn(chat: FakeChat, mode: Mode) -> None:
-    """After `stop`, while the turn is still ending, a message of any mode opens a turn behind it."""
+    """After `stop`, while the turn is still ending, a message of any mode opens a turn that starts at its end."""
     chat.change(lambda c: c.stop(None))
 
     receipt = chat.say(mode=mode)
 
     assert (receipt.turn_id, receipt.decision) == (2, Decision.STARTED)
-    assert chat.effects == [Start(2, with_context=False)]
+    assert chat.effects == []
+    chat.end(1, TurnStatus.INTERRUPTED)
+    assert chat.effects == [Start(2, with_context=True)]
+
+
+def test_queue_behind_a_stopped_turn(chat: FakeChat) -> None:
+    """Turns that queue behind one that waits for a stopping turn are sent with it, in order."""
+    chat.say()
+    chat.say(mode=Mode.QUEUE)
+    assert chat.effects == []
+
+    chat.end(1, TurnStatus.INTERRUPTED)
+
+    assert chat.effects == [Start(2, with_context=True), Start(3, with_context=False)]
 
 
 def test_end_gives_what_came_meanwhile(chat: FakeChat) -> None:

@@ -235,7 +235,8 @@ class ChatMachine(RuleBasedStateMachine):
             status = TurnStatus.RUNNING if turn.running else TurnStatus.QUEUED
             assert self.chat.status(turn.turn_id) is status
             assert turn.running or not turn.stopping
-            assert turn.invocation_id == self.chat.turns[turn.turn_id].invocation_id != ""
+            assert turn.invocation_id == self.chat.turns[turn.turn_id].invocation_id
+            assert bool(turn.invocation_id) == turn.sent
         closed = [t for t in self.chat.turns.values() if t.turn_id not in self.chat.open_turns]
         assert not [t for t in closed if t.status in (TurnStatus.RUNNING, TurnStatus.QUEUED) or t.pending]
         assert self.chat.open_turns == sorted(self.chat.open_turns)
@@ -243,6 +244,12 @@ class ChatMachine(RuleBasedStateMachine):
     @invariant()
     def only_the_first_open_turn_runs(self) -> None:
         assert not any(turn.running for turn in self.chat.session.open[1:])
+
+    @invariant()
+    def only_turns_behind_a_stopping_one_are_not_sent(self) -> None:
+        sent = [turn.sent for turn in self.chat.session.open]
+        assert sent == sorted(sent, reverse=True)
+        assert all(sent) or self.chat.session.open[0].stopping
 
     @invariant()
     def doorbell_belongs_to_an_open_turn(self) -> None:

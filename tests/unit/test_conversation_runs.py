@@ -118,10 +118,10 @@ def test_burial_moves_messages_to_a_turn_of_their_own(chat: FakeChat) -> None:
 
 @pytest.mark.parametrize("mode", BUSY_MODES)
 def test_open_turns_are_watched_once_somebody_counts_on_them(chat: FakeChat, mode: Mode) -> None:
-    """The first message that finds a turn open has it, and every queued turn, settled when its run is over."""
+    """The first message that finds a turn open has it, and every run behind it, settled when its run is over."""
     chat.say(mode=mode)
     watched = chat.watched
-    assert watched == [turn.turn_id for turn in chat.session.open if not turn.stopping]
+    assert watched == [turn.turn_id for turn in chat.session.open if turn.sent]
 
     chat.say(mode=mode)
     assert set(chat.watched).isdisjoint(watched)
