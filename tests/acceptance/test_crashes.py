@@ -53,7 +53,7 @@ async def test_any_crash_keeps_the_invariants(
     ]
     crashed: list[str] = []
     crashes: asyncio.Task[None] = asyncio.create_task(
-        crash_now_and_then(random.Random(SEED), service, own_restate_server)
+        crash_now_and_then(random.Random(SEED), service, own_restate_server, crashed)
     )
     try:
         await asyncio.gather(*(person.talk(MESSAGES) for person in people))
