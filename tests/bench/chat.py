@@ -63,6 +63,12 @@ class Bench:
         assert found is not None
         return found
 
+    async def disconnected(self, request: LLMRequest) -> float:
+        """Wait until the client of an LLM request has gone; return when."""
+        await self.llm.until(lambda: request.disconnected_at is not None)
+        assert request.disconnected_at is not None
+        return request.disconnected_at
+
     async def ended(self, key: str) -> bool:
         """Wait for the end of the turns that are open now; return whether there were any.
 
@@ -111,9 +117,7 @@ async def interrupts(bench: Bench, rounds: int = 60) -> list[Figure]:
         sent = time.monotonic()
         await bench.send(key, f"next {key}", mode="INTERRUPT")
         new = await bench.request_with(f"next {key}")
-        await bench.llm.until(lambda old=old: old.disconnected_at is not None)
-        assert old.disconnected_at is not None
-        aborted.append(old.disconnected_at - sent)
+        aborted.append(await bench.disconnected(old) - sent)
         asked_again.append(new.arrived_at - sent)
     return [
         median_ms("message → LLM request aborted", aborted, at_most=10),

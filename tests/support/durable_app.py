@@ -292,9 +292,12 @@ async def conditions(label: str) -> list[int]:
             state["n"] += 1
 
     counting = asyncio.create_task(count())
-    for target in (1, 3, 5):
-        await condition(lambda target=target: state["n"] >= target)
-        seen.append(state["n"])
+
+    async def reached(target: int) -> int:
+        await condition(lambda: state["n"] >= target)
+        return state["n"]
+
+    seen += [await reached(target) for target in (1, 3, 5)]
     try:
         await condition(lambda: state["n"] > 5, timeout_s=0.05)
     except TimeoutError:
