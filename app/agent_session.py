@@ -127,6 +127,7 @@ class TurnRun:
         steered = asyncio.create_task(self._chat.steer.wait())
         try:
             await asyncio.wait((call, steered), return_when=asyncio.FIRST_COMPLETED)
+            return await _ended(call)
         except asyncio.CancelledError:
             with suppress(StepFailed):  # the user's interrupt is what ends this turn
                 if (reply := await _ended(call)) is not None:
@@ -134,7 +135,6 @@ class TurnRun:
             raise
         finally:
             steered.cancel()
-        return await _ended(call)
 
     def _tool_calls_of(self, reply: Reply) -> ToolCalls:
         return ToolCalls(reply.item.tool_calls, TOOLS, max_result_chars=self._start.limits.max_tool_result_chars)
