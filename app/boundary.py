@@ -47,8 +47,8 @@ PRIVATE_RETRIES = InvocationRetryPolicy(
 PATIENT_RETRIES = InvocationRetryPolicy(
     initial_interval=timedelta(milliseconds=50),
     exponentiation_factor=2,
-    max_interval=timedelta(seconds=10),
-    max_attempts=60_000,
+    max_interval=timedelta(seconds=2),
+    max_attempts=300_000,
     on_max_attempts="pause",
 )
 

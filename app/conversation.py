@@ -152,12 +152,11 @@ class Conversation:
             return
         turn = self.turns[report.turn_id]
         fresh = report.items[max(0, turn.reported - report.offset) :]
-        repeated = report.offset < turn.reported
         self._change(
             report.turn_id,
             items=(*turn.items, *fresh),
             reported=turn.reported + len(fresh),
-            usage=turn.usage if repeated else turn.usage + report.usage,
+            usage=turn.usage if report.offset < turn.reported else turn.usage + report.usage,
             started_at=turn.started_at or report.started_at,
             ended_at=report.ended_at or turn.ended_at,
         )

@@ -4,13 +4,17 @@ import asyncio
 import os
 import sys
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from app.stack import find_restate_server
-from tests.bench import chat
+from tests.bench import background, chat
 from tests.bench.figures import Figure, table, write_json
 
-PARTS = {
+Part = Callable[[Any], Awaitable[list[Figure]]]
+
+CHAT_PARTS: dict[str, Part] = {
     "interrupts": chat.interrupts,
     "turns": chat.turns,
     "throughput": chat.throughput,
@@ -18,16 +22,28 @@ PARTS = {
     "incorporate": lambda bench: chat.nothing_lost(bench, "INCORPORATE"),
     "queue": lambda bench: chat.nothing_lost(bench, "QUEUE"),
 }
+PARTS = [*CHAT_PARTS, *background.PARTS]
 
 
 async def main(parts: list[str]) -> int:
-    """Run `parts` (all if none are named); return 1 if a bar is missed."""
+    """Run `parts` (all if none are named); return 1 if a bar is missed, 2 for a part that is not known."""
+    if unknown := set(parts) - set(PARTS):
+        print(f"{', '.join(sorted(unknown))} not known; choose from: {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    binary = find_restate_server(os.environ.get("RESTATE_SERVER"))
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
-        async with chat.running(find_restate_server(os.environ.get("RESTATE_SERVER")), Path(folder)) as bench:
-            for part in parts or PARTS:
-                print(f"{part} …", file=sys.stderr, flush=True)
-                figures += await PARTS[part](bench)
+        benches: tuple[tuple[Any, dict[str, Part]], ...] = (
+            (chat.running, CHAT_PARTS),
+            (background.running, background.PARTS),
+        )
+        for running, known in benches:
+            wanted = [part for part in parts or PARTS if part in known]
+            if wanted:
+                async with running(binary, Path(folder)) as bench:
+                    for part in wanted:
+                        print(f"{part} …", file=sys.stderr, flush=True)
+                        figures += await known[part](bench)
     print(table(figures))
     write_json(figures, Path("bench.json"))
     return 0 if all(figure.holds for figure in figures) else 1

@@ -15,14 +15,14 @@ FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "base", "core", "manage
 # From the ground up; a package or module may import its own layer and those below it.
 LAYERS = (
     {"errors", "modes"},
-    {"settings", "transcript", "place"},
+    {"settings", "transcript", "place", "serving"},
     {"durable", "context", "boundary"},
     {"llm"},
     {"tools"},
     {"protocol", "history", "session", "conversation", "tool_calls"},
     {"chat", "chat_state", "chat_link", "agent_session", "background"},
     {"background_agents"},
-    {"serving", "stack"},
+    {"stack"},
     {"main"},
 )
 # What must know nothing of the others, although their layer would allow it.

@@ -1,0 +1,234 @@
+"""BackgroundAgent: directory and mailbox of one agent, keyed by agent_id. All that happens to it goes through here.
+
+The handlers are short: load, decide (in `mailbox.py`), carry out the effects, store. None waits for a run.
+"""
+
+from datetime import timedelta
+from functools import partial
+
+from restate import ObjectContext, ObjectSharedContext, RunOptions, VirtualObject
+
+from app.background import admin, registry
+from app.background.definition import AgentDefinition
+from app.background.mailbox import Mailbox
+from app.background.mailbox_state import CHILDREN_KEY, RECORD_KEY, Children, commit, get, load, load_all
+from app.background.protocol import (
+    MAILBOX,
+    AgentDescription,
+    Child,
+    Close,
+    Delivered,
+    Delivery,
+    End,
+    Handled,
+    NextRun,
+    RunOfAgent,
+    Started,
+    StartRequest,
+    StopRequest,
+    WaitRequest,
+)
+from app.background.record import Record
+from app.boundary import PATIENT_RETRIES, handler
+from app.errors import NotFound, UsageError
+
+_private = partial(handler, private=True, retries=PATIENT_RETRIES)
+
+background_agent = VirtualObject(
+    MAILBOX,
+    description="Directory and mailbox of one background agent; BackgroundAgents is the way to it.",
+    ingress_private=True,
+    enable_lazy_state=True,
+)
+
+_LOOK_UP = RunOptions(max_attempts=5, initial_retry_interval=timedelta(milliseconds=100), type_hint=bool)
+
+
+# For clients, through BackgroundAgents
+
+
+@_private(background_agent)
+async def start(ctx: ObjectContext, request: StartRequest) -> Started:
+    """Start the agent, or send it the event if it runs."""
+    return await _start(ctx, request)
+
+
+@_private(background_agent)
+async def deliver(ctx: ObjectContext, delivery: Delivery) -> Delivered:
+    """Number an event and send it to the run."""
+    mailbox = await load(ctx)
+    definition = registry.find_agent(mailbox.known().agent_name)
+    if definition is not None:
+        _check_delivery(definition, delivery)
+    seq = mailbox.deliver(delivery)
+    await commit(ctx, mailbox)
+    return Delivered(agent_id=ctx.key(), run_id=mailbox.known().run_id, seq=seq)
+
+
+@_private(background_agent)
+async def cancel(ctx: ObjectContext, request: StopRequest) -> None:
+    """Ask the agent to end."""
+    mailbox = await load(ctx)
+    if _is_meant(mailbox, request):
+        mailbox.cancel(run_id=request.run_id)
+        await commit(ctx, mailbox)
+
+
+@_private(background_agent)
+async def terminate(ctx: ObjectContext, request: StopRequest) -> None:
+    """End the agent at once."""
+    mailbox = await load_all(ctx)
+    if _is_meant(mailbox, request):
+        mailbox.terminate(run_id=request.run_id)
+        await commit(ctx, mailbox)
+
+
+@_private(background_agent)
+async def wait(ctx: ObjectContext, request: WaitRequest) -> None:
+    """Register an awakeable for the outcome."""
+    mailbox = await load(ctx)
+    mailbox.wait(request.waiter, run_id=request.run_id)
+    await commit(ctx, mailbox)
+
+
+@_private(background_agent)
+async def purge(ctx: ObjectContext) -> None:
+    """Erase what is known of an agent that has ended."""
+    mailbox = await load(ctx)
+    mailbox.require_ended()
+    ctx.clear_all()
+
+
+@_private(background_agent, kind="shared")
+async def describe(ctx: ObjectSharedContext) -> AgentDescription:
+    """Say how it is with the agent."""
+    children = get(ctx, CHILDREN_KEY, Children)
+    mailbox = Mailbox(ctx.key(), await get(ctx, RECORD_KEY, Record))
+    known = await children or Children()
+    return describe_record(ctx.key(), mailbox.known(), tuple(child.agent_id for child in known.children))
+
+
+def describe_record(agent_id: str, record: Record, children: tuple[str, ...] = ()) -> AgentDescription:
+    """Return a record as clients see it."""
+    return AgentDescription(
+        agent_id=agent_id,
+        children=children,
+        events=record.last_seq,
+        failure=record.outcome.failure if record.outcome else None,
+        **record.model_dump(
+            include={"agent_name", "kind", "status", "run_id", "run_number", "task_queue", "parent_id"}
+        ),
+    )
+
+
+# For runs
+
+
+@_private(background_agent)
+async def handled(ctx: ObjectContext, report: Handled) -> None:
+    """Forget events that were handled."""
+    mailbox = await load(ctx)
+    mailbox.handled(report)
+    await commit(ctx, mailbox)
+
+
+@_private(background_agent)
+async def next_run(ctx: ObjectContext, request: NextRun) -> None:
+    """Continue as new."""
+    mailbox = await load_all(ctx)
+    mailbox.next_run(request)
+    await commit(ctx, mailbox)
+
+
+@_private(background_agent)
+async def close(ctx: ObjectContext, request: Close) -> None:
+    """Close the agent unless it must handle more events; the answer goes to the awakeable of the run."""
+    mailbox = await load_all(ctx)
+    mailbox.close(request)
+    await commit(ctx, mailbox)
+
+
+@_private(background_agent)
+async def end(ctx: ObjectContext, request: End) -> None:
+    """Close the agent after its last events."""
+    mailbox = await load_all(ctx)
+    mailbox.end(request)
+    await commit(ctx, mailbox)
+
+
+@_private(background_agent)
+async def run_died(ctx: ObjectContext, request: RunOfAgent) -> None:
+    """Close the agent of a run that was killed."""
+    mailbox = await load_all(ctx)
+    mailbox.run_died(request.run_id)
+    await commit(ctx, mailbox)
+
+
+# For parents and children
+
+
+@_private(background_agent)
+async def start_child(ctx: ObjectContext, request: StartRequest) -> None:
+    """Start the agent as a child; the answer goes to the awakeable of the parent's run."""
+    reply = request.reply or ""
+    try:
+        started = await _start(ctx, request)
+    except UsageError as exc:
+        ctx.reject_awakeable(reply, exc.message, exc.status)
+    else:
+        ctx.resolve_awakeable(reply, started)
+
+
+@_private(background_agent)
+async def adopt(ctx: ObjectContext, child: Child) -> None:
+    """Note a child that has started."""
+    mailbox = await load_all(ctx)
+    mailbox.adopt(child)
+    await commit(ctx, mailbox)
+
+
+@_private(background_agent)
+async def disown(ctx: ObjectContext, child: Child) -> None:
+    """Forget a child that has ended."""
+    mailbox = await load_all(ctx)
+    mailbox.disown(child.agent_id)
+    await commit(ctx, mailbox)
+
+
+async def _start(ctx: ObjectContext, request: StartRequest) -> Started:
+    await _check_start(ctx, request)
+    mailbox = await load(ctx)
+    started = mailbox.start(request)
+    await commit(ctx, mailbox)
+    return Started(agent_id=ctx.key(), run_id=mailbox.known().run_id, started=started)
+
+
+async def _check_start(ctx: ObjectContext, request: StartRequest) -> None:
+    """Errors: NotFound for an agent that nobody serves; UsageError for input or an event that does not fit."""
+    definition = registry.find_agent(request.agent_name)
+    if definition is None:
+        # Not ours: another deployment checks the input, but a name that nobody serves would wait for ever.
+        name = request.agent_name
+        if not await ctx.run_typed(f"is {name} served?", admin.is_served, _LOOK_UP, name):
+            known = ", ".join(registry.agent_names()) or "none"
+            raise NotFound(f"There is no agent {name!r} (served here: {known}): pass it to start_service(agents=[…])")
+        return
+    definition.run.arguments(request.input)
+    if request.event is not None:
+        _check_delivery(definition, Delivery(role="event", name=request.event.name, input=request.event.input))
+
+
+def _check_delivery(definition: AgentDefinition, delivery: Delivery) -> None:
+    handlers = definition.events if delivery.role == "event" else definition.states
+    if delivery.name not in handlers:
+        known = ", ".join(sorted(handlers)) or "none"
+        raise NotFound(f"{definition.name} has no {delivery.role} {delivery.name!r}; it has: {known}")
+    handlers[delivery.name].arguments(delivery.input)
+
+
+def _is_meant(mailbox: Mailbox, request: StopRequest) -> bool:
+    """Return whether the request is for this agent; a parent's is for its own running child only."""
+    if request.parent_id is None:
+        return True
+    record = mailbox.record
+    return record is not None and record.parent_id == request.parent_id and record.outcome is None

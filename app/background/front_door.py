@@ -1,0 +1,145 @@
+"""BackgroundAgents: the way in for clients, by curl or through `Restack`. One handler for each thing a client may want.
+
+It waits where mailboxes must not; decides nothing.
+"""
+
+from functools import partial
+from typing import Any
+
+import restate
+from restate import Context, RunOptions, TerminalError
+
+from app.background import admin, background_agent, schedules
+from app.background.protocol import (
+    FRONT_DOOR,
+    AgentDescription,
+    AgentList,
+    AgentRequest,
+    Delivered,
+    Delivery,
+    GetAgentState,
+    ListAgents,
+    Outcome,
+    ScheduleAgent,
+    ScheduleRequest,
+    SendAgentEvent,
+    Started,
+    StartRequest,
+    Status,
+    StopRequest,
+    WaitRequest,
+)
+from app.background.record import Record
+from app.background.schedules import CreateSchedule, Schedule, ScheduleList
+from app.boundary import PATIENT_RETRIES, handler
+from app.errors import AgentFailed
+
+background_agents = restate.Service(FRONT_DOOR, description="Background agents: start, send events, look at, end.")
+_public = partial(handler, retries=PATIENT_RETRIES)  # a client may wait for months, or for a service that is down
+
+
+@_public(background_agents)
+async def schedule_agent(ctx: Context, request: ScheduleAgent) -> Started:
+    """Start an agent. With an event: start it unless it runs, and send the event, in one. With a schedule: start it
+    again and again; the id is then that of the schedule."""
+    start = StartRequest(
+        agent_name=request.agent_name, input=request.agent_input, task_queue=request.task_queue, event=request.event
+    )
+    if request.schedule is not None:
+        create = CreateSchedule(spec=request.schedule, start=start)
+        await ctx.object_call(schedules.create, request.agent_id, create)
+        return Started(agent_id=request.agent_id, run_id=request.agent_id)
+    return await ctx.object_call(background_agent.start, request.agent_id, start)
+
+
+@_public(background_agents)
+async def send_agent_event(ctx: Context, request: SendAgentEvent) -> Any:
+    """Send an event. Answers at once with its number, or with what its handler returns."""
+    delivery = Delivery(role="event", name=request.event_name, input=request.event_input, run_id=request.run_id)
+    if not request.wait_for_completion:
+        delivered: Delivered = await ctx.object_call(background_agent.deliver, request.agent_id, delivery)
+        return delivered.model_dump()
+    return await _ask(ctx, request.agent_id, delivery)
+
+
+@_public(background_agents)
+async def get_agent_state(ctx: Context, request: GetAgentState) -> Any:
+    """Ask a running agent for one of its @agent.state values; it sees all events that were accepted before."""
+    delivery = Delivery(role="state", name=request.state_name, input=request.state_input, run_id=request.run_id)
+    return await _ask(ctx, request.agent_id, delivery)
+
+
+@_public(background_agents)
+async def get_agent_result(ctx: Context, request: AgentRequest) -> Any:
+    """Wait for the end of an agent and return its result; an error with its text if it has none."""
+    waiter, ended = ctx.awakeable(type_hint=Outcome)
+    await ctx.object_call(background_agent.wait, request.agent_id, WaitRequest(waiter=waiter, run_id=request.run_id))
+    outcome = await ended
+    if outcome.status is not Status.COMPLETED:
+        status = AgentFailed.status if outcome.status is Status.FAILED else 409
+        raise TerminalError(f"Agent {request.agent_id!r} {outcome.status}: {outcome.failure}", status)
+    return outcome.result
+
+
+@_public(background_agents)
+async def describe_agent(ctx: Context, request: AgentRequest) -> AgentDescription:
+    """Say how it is with an agent: status, run, parent, children, why it failed."""
+    return await ctx.object_call(background_agent.describe, request.agent_id, arg=None)
+
+
+@_public(background_agents)
+async def list_agents(ctx: Context, request: ListAgents) -> AgentList:
+    """List agents, by id; `agent_name` and `status` choose."""
+    records = await ctx.run_typed("agents", admin.stored_records, RunOptions(max_attempts=3))
+    described = (background_agent.describe_record(key, Record(**record)) for key, record in sorted(records))
+    wanted = [
+        agent
+        for agent in described
+        if request.agent_name in (None, agent.agent_name) and request.status in (None, agent.status)
+    ]
+    return AgentList(agents=tuple(wanted[: request.limit]))
+
+
+@_public(background_agents)
+async def cancel_agent(ctx: Context, request: AgentRequest) -> None:
+    """Ask an agent to end: its `finally` blocks run and may take steps."""
+    await ctx.object_call(background_agent.cancel, request.agent_id, StopRequest(run_id=request.run_id))
+
+
+@_public(background_agents)
+async def terminate_agent(ctx: Context, request: AgentRequest) -> None:
+    """End an agent at once; none of its code runs any more."""
+    await ctx.object_call(background_agent.terminate, request.agent_id, StopRequest(run_id=request.run_id))
+
+
+@_public(background_agents)
+async def purge_agent(ctx: Context, request: AgentRequest) -> None:
+    """Erase what is known of an agent that has ended."""
+    await ctx.object_call(background_agent.purge, request.agent_id, arg=None)
+
+
+@_public(background_agents)
+async def describe_schedule(ctx: Context, request: ScheduleRequest) -> Schedule:
+    """Say when a schedule is due, and what it has started, skipped, coalesced and missed."""
+    return await ctx.object_call(schedules.describe, request.schedule_id, arg=None)
+
+
+@_public(background_agents)
+async def list_schedules(ctx: Context) -> ScheduleList:
+    """List schedules, by id."""
+    records = await ctx.run_typed("schedules", admin.stored_schedules, RunOptions(max_attempts=3))
+    return ScheduleList(schedules=tuple(Schedule.model_validate(record) for _, record in sorted(records)))
+
+
+@_public(background_agents)
+async def delete_schedule(ctx: Context, request: ScheduleRequest) -> None:
+    """Start nothing any more; the agents that it has started go on."""
+    await ctx.object_call(schedules.delete, request.schedule_id, arg=None)
+
+
+async def _ask(ctx: Context, agent_id: str, delivery: Delivery) -> Any:
+    """Deliver what wants an answer, and wait for that."""
+    reply, answer = ctx.awakeable(type_hint=object)
+    asking = delivery.model_copy(update={"reply": reply})
+    await ctx.object_call(background_agent.deliver, agent_id, asking)
+    return await answer

@@ -1,0 +1,313 @@
+"""What the parts of a background agent say to each other and to clients: the shapes of every request and answer.
+
+Shapes and names only. Both are stored in journals and known to clients: they change only with a migration note.
+"""
+
+import re
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from app.background.schedule_spec import ScheduleSpec
+from app.boundary import Input
+
+MAILBOX = "BackgroundAgent"
+FRONT_DOOR = "BackgroundAgents"
+RUNS = "BackgroundRuns"
+SCHEDULES = "BackgroundSchedule"
+RESERVED = frozenset({MAILBOX, FRONT_DOOR, RUNS, SCHEDULES})
+RUN = "run"  # the handler of the service of each agent class
+CALL = "call"  # the handler of the functions of a task queue
+DEFAULT_QUEUE = "restack"
+
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")  # what Restate takes as the name of a service
+Kind = Literal["agent", "workflow"]
+AgentId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+def signal_of(seq: int) -> str:
+    """Return the name of the signal that brings event number `seq` to a run.
+
+    Not one name for all, although that is a durable queue too: a run that is suspended while it waits for a name of
+    which the journal holds an earlier signal is resumed at once, and again after every inactivity timeout (measured).
+    """
+    return f"event-{seq}"
+
+
+class Stored(BaseModel):
+    """A frozen value that is stored or journaled; unknown fields are ignored so that a rollback reads newer state."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Status(StrEnum):
+    """How it is with an agent."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
+
+
+class ParentClosePolicy(StrEnum):
+    """What becomes of a child when its parent ends."""
+
+    TERMINATE = "terminate"
+    ABANDON = "abandon"
+    REQUEST_CANCEL = "request_cancel"
+
+
+# From clients to BackgroundAgents
+
+
+class AgentEvent(Input):
+    """An event for an agent."""
+
+    name: str
+    input: Any = None
+
+
+class ScheduleAgent(Input):
+    """Start an agent. With `event`, start it unless it runs, and send the event, in one."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"agent_name": "TaskProcessor", "agent_id": "a1"}]})
+
+    agent_name: str
+    agent_id: AgentId
+    agent_input: Any = None
+    task_queue: str = DEFAULT_QUEUE
+    event: AgentEvent | None = None
+    schedule: ScheduleSpec | None = Field(None, description="Start it again and again; agent_id names the schedule")
+
+
+class SendAgentEvent(Input):
+    """Send an event. With `wait_for_completion` the answer is what its handler returns."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"agent_id": "a1", "event_name": "shutdown"}]})
+
+    agent_id: AgentId
+    event_name: str
+    event_input: Any = None
+    run_id: str | None = Field(None, description="Only if this run is the current one")
+    wait_for_completion: bool = False
+
+
+class GetAgentState(Input):
+    """Ask an agent for one of its `@agent.state` values."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"agent_id": "a1", "state_name": "progress"}]})
+
+    agent_id: AgentId
+    state_name: str
+    state_input: Any = None
+    run_id: str | None = None
+
+
+class AgentRequest(Input):
+    """Names an agent."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"agent_id": "a1"}]})
+
+    agent_id: AgentId
+    run_id: str | None = None
+
+
+class ScheduleRequest(Input):
+    """Names a schedule."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"schedule_id": "s1"}]})
+
+    schedule_id: AgentId
+
+
+class ListAgents(Input):
+    """Which agents to list; all if nothing is said."""
+
+    agent_name: str | None = None
+    status: Status | None = None
+    limit: int = Field(100, gt=0, le=10_000)
+
+
+# From BackgroundAgents to clients
+
+
+class Started(Stored):
+    """An agent that was started, or was running and got the event."""
+
+    agent_id: str
+    run_id: str
+    started: bool = True
+
+
+class Delivered(Stored):
+    """An event that was accepted; events are handled in the order of `seq`."""
+
+    agent_id: str
+    run_id: str
+    seq: int
+
+
+class AgentDescription(Stored):
+    """How it is with one agent."""
+
+    agent_id: str
+    agent_name: str
+    kind: Kind
+    status: Status
+    run_id: str
+    run_number: int
+    task_queue: str
+    parent_id: str | None
+    children: tuple[str, ...] = ()
+    events: int
+    failure: str | None
+
+
+class AgentList(Stored):
+    """Agents, by id."""
+
+    agents: tuple[AgentDescription, ...]
+
+
+# Between mailboxes and runs
+
+
+class RunStart(Stored):
+    """The input of a run. `after_seq` is the last event that an earlier run took."""
+
+    agent_id: str
+    agent_name: str
+    kind: Kind
+    run_number: int
+    task_queue: str
+    input: Any = None
+    after_seq: int = 0
+    parent_id: str | None = None
+
+
+class Event(Stored):
+    """What a mailbox sends to a run; `reply` is the awakeable of a caller who waits."""
+
+    seq: int
+    role: Literal["event", "state"]
+    name: str
+    input: Any = None
+    reply: str | None = None
+
+
+class Outcome(Stored):
+    """How an agent ended."""
+
+    status: Status
+    result: Any = None
+    failure: str | None = None
+
+
+class RunRequest(Stored):
+    """What a run says; fenced by `run_id`: what another run says changes nothing."""
+
+    run_id: str
+
+
+class Handled(RunRequest):
+    """All events up to `through` have been handled."""
+
+    through: int
+
+
+class NextRun(RunRequest):
+    """Start the next run; this one has taken the events up to `taken` and handled them."""
+
+    taken: int
+    input: Any
+
+
+class Close(RunRequest):
+    """`run` has ended; the answer is the last event that must still be handled, None if the agent is closed."""
+
+    taken: int
+    outcome: Outcome
+    reply: str
+
+
+class End(RunRequest):
+    """The last event is handled."""
+
+    outcome: Outcome
+
+
+class Delivery(Stored):
+    """An event on its way into a mailbox."""
+
+    role: Literal["event", "state"]
+    name: str
+    input: Any = None
+    reply: str | None = None
+    run_id: str | None = None
+
+
+class StartRequest(Stored):
+    """Start an agent; `waiter` is an awakeable for its outcome, `reply` one for the answer to the start itself."""
+
+    agent_name: str
+    kind: Kind = "agent"
+    input: Any = None
+    task_queue: str = DEFAULT_QUEUE
+    event: AgentEvent | None = None
+    parent_id: str | None = None
+    parent_close_policy: ParentClosePolicy = ParentClosePolicy.TERMINATE
+    reply: str | None = None
+    waiter: str | None = None
+
+
+class StopRequest(Stored):
+    """Cancel or terminate an agent; with `parent_id`, only if it is a child of that agent."""
+
+    parent_id: str | None = None
+    run_id: str | None = None
+
+
+class WaitRequest(Stored):
+    """Register an awakeable for the outcome of an agent."""
+
+    waiter: str
+    run_id: str | None = None
+
+
+class Child(Stored):
+    """A child of an agent, in the parent's mailbox."""
+
+    agent_id: str
+    policy: ParentClosePolicy = ParentClosePolicy.TERMINATE
+
+
+class RunOfAgent(Stored):
+    """Names one run of one agent."""
+
+    agent_id: str
+    run_id: str
+
+
+class ScheduleEnd(Stored):
+    """Tell a schedule when the agent that it started last has ended."""
+
+    schedule_id: str
+    agent_id: str
+    tick: dict[str, str]
+
+
+class FunctionCall(Stored):
+    """What a step asks of a function; durations in seconds, None waits for ever."""
+
+    input: Any = None
+    agent_id: str
+    started: str | None = None  # awakeable that says that it has begun
+    start_to_close_s: float | None = None
+    heartbeat_s: float | None = None
+    max_attempts: int | None = None
+    initial_interval_s: float = 1.0
+    backoff_coefficient: float = 2.0
+    max_interval_s: float | None = None
+    non_retryable_error_types: tuple[str, ...] = ()

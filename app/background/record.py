@@ -1,0 +1,101 @@
+"""The record of one agent as it is stored, and what a change of it wants done. Values only."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from app.background.protocol import Child, Event, Kind, Outcome, ParentClosePolicy, RunStart, Status, Stored
+
+
+class Record(Stored):
+    """The control data of an agent. `handled`: the events up to there are no longer stored."""
+
+    agent_name: str
+    kind: Kind
+    task_queue: str
+    status: Status = Status.RUNNING
+    run_number: int = 1
+    run_id: str = ""
+    first_run_id: str = ""
+    last_seq: int = 0
+    handled: int = 0
+    closing: bool = False
+    cancelling: bool = False
+    parent_id: str | None = None
+    waiters: tuple[str, ...] = ()
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True)
+class StartRun:
+    """Send the run; `Mailbox.started` is told its id."""
+
+    start: RunStart
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Send an event to the current run."""
+
+    event: Event
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Store an event until it is handled."""
+
+    event: Event
+
+
+@dataclass(frozen=True)
+class Forget:
+    """Drop the stored events `first` to `last`."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Resolve an awakeable."""
+
+    awakeable_id: str
+    value: Any
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Reject an awakeable."""
+
+    awakeable_id: str
+    text: str
+    status: int
+
+
+@dataclass(frozen=True)
+class CancelRun:
+    """Ask the current run to end; its `finally` blocks run."""
+
+
+@dataclass(frozen=True)
+class KillRun:
+    """End the current run at once."""
+
+    run_id: str
+
+
+@dataclass(frozen=True)
+class StopChild:
+    """Do to a child what its policy says."""
+
+    child: Child
+
+
+@dataclass(frozen=True)
+class TellParent:
+    """Tell the parent that this agent has started as its child, or has ended."""
+
+    parent_id: str
+    policy: ParentClosePolicy | None  # None: it has ended
+
+
+Effect = StartRun | Signal | Keep | Forget | Answer | Refuse | CancelRun | KillRun | StopChild | TellParent

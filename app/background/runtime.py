@@ -1,0 +1,140 @@
+"""What agent code asks of the run it is in: who it is, how long its journal has become, that it starts afresh.
+
+Owns the current run as a context variable of the durable loop; executes nothing.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import ContextVar, copy_context
+from datetime import timedelta
+from typing import Any, NoReturn, Protocol
+
+from app import durable
+from app.background.operation import to_json
+from app.background.protocol import Kind, Stored
+from app.errors import DefinitionError, DeterminismError
+
+# Waking a suspended run replays its journal, about 60 µs for each entry.
+CONTINUE_AS_NEW_AFTER = 2000  # journal entries
+
+_UNSET: Any = object()
+
+
+class AgentInfo(Stored):
+    """The current run."""
+
+    agent_id: str
+    run_id: str
+    agent_name: str
+    kind: Kind
+    run_number: int
+    task_queue: str
+    parent_id: str | None
+    input: Any
+
+    @property
+    def workflow_id(self) -> str:
+        """The same as `agent_id`, as workflows say it."""
+        return self.agent_id
+
+
+class ContinueAsNew(BaseException):
+    """`run` asks to start afresh; not an Exception, so that `except Exception` in an agent does not stop it."""
+
+    def __init__(self, next_input: Any, *, keeps_input: bool) -> None:
+        super().__init__("continue as new")
+        self.input = next_input
+        self.keeps_input = keeps_input
+
+
+class _Events(Protocol):
+    def all_finished(self) -> bool: ...
+
+
+class Run:
+    """The run that the code is in."""
+
+    def __init__(self, info: AgentInfo) -> None:
+        self.info = info
+        self.main = asyncio.current_task()
+        self.events: _Events | None = None
+        self.served: set[str] = set()  # task queues that were asked for; only `in` is used, which has no order
+
+
+_current: ContextVar[Run] = ContextVar("background_run")
+
+
+def enter(run: Run) -> None:
+    """Make `run` the current one for this task and all that it starts."""
+    _current.set(run)
+
+
+def current_run() -> Run:
+    """Return the current run. Errors: DeterminismError outside of an agent."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise DeterminismError("No agent runs here; this works only in what an agent's `run` or event calls") from None
+
+
+def agent_info() -> AgentInfo:
+    """Return who the agent is: agent_id, run_id, task_queue, run_number, parent_id, input."""
+    return current_run().info
+
+
+def uuid() -> str:
+    """Return a new unique id. Durable: a replay returns the same."""
+    current_run()
+    return str(durable.current_loop().ctx.uuid())
+
+
+async def sleep(duration: float | timedelta) -> None:
+    """Wait. Units: seconds, or a timedelta.  Durable: a timer of the engine; it may be months."""
+    await asyncio.sleep(duration.total_seconds() if isinstance(duration, timedelta) else duration)
+
+
+async def condition(predicate: Callable[[], object], timeout: timedelta | float | None = None) -> None:
+    """Wait until `predicate()` is true; it is asked again whenever the agent has done something.
+
+    Units: timeout is a timedelta or seconds, None waits for ever.
+    Durable: no journal entry of its own; with a timeout one timer.
+    Errors: TimeoutError; what the predicate raises.
+    """
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+    context = copy_context()  # the loop asks between tasks, where the run and its handlers are not known
+    await durable.condition(lambda: context.run(predicate), timeout_s=seconds)
+
+
+def all_events_finished() -> bool:
+    """Return whether no event handler is busy, but for the one that asks."""
+    events = current_run().events
+    return events is None or events.all_finished()
+
+
+def should_continue_as_new() -> bool:
+    """Return whether the journal of this run has become long: near 2000 entries."""
+    current_run()
+    return durable.current_loop().entries >= CONTINUE_AS_NEW_AFTER
+
+
+class _Never(Awaitable[NoReturn]):
+    """What `await agent_continue_as_new()` would wait for, if the call returned."""
+
+    def __await__(self) -> Generator[Any, Any, NoReturn]:
+        raise AssertionError("unreachable")
+        yield
+
+
+def continue_as_new(next_input: Any = _UNSET, *, input: Any = _UNSET) -> _Never:  # noqa: A002 - the reference's name
+    """End this run and start the next with the same id and an empty journal; awaited or not, it does not return.
+
+    Shapes: the next `run` gets `input`, or the same input again if there is none.
+    Durable: events in flight finish first; those that come meanwhile go to the next run, in order.
+    Errors: UsageError if JSON cannot carry the input; DefinitionError outside of `run` itself.
+    """
+    if asyncio.current_task() is not current_run().main:
+        raise DefinitionError("agent_continue_as_new() works in `run` only: set a field here that `run` waits for")
+    given = next_input if input is _UNSET else input
+    if given is _UNSET:
+        raise ContinueAsNew(None, keeps_input=True)
+    raise ContinueAsNew(to_json(given, "The input of agent_continue_as_new()"), keeps_input=False)

@@ -1,0 +1,114 @@
+"""The agents of `agents.py` as a subprocess on the shared servers, and a client; each test has a fresh agent_id."""
+
+import itertools
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+
+from app.background import Restack
+from app.settings import get_settings
+from app.stack import ROOT
+from tests.support.eventually import eventually
+from tests.support.process import Process, bare_environment, free_port
+from tests.support.restate_server import RestateServer
+
+_ids = itertools.count(1)
+
+
+class Agents:
+    """The service, its client, and what its functions did for the agent of this test, `agent_id`."""
+
+    def __init__(self, server: RestateServer, folder: Path, *arguments: str) -> None:
+        port = free_port()
+        self.server = server
+        self.url = f"http://127.0.0.1:{port}"
+        self.client = Restack(ingress_url=server.ingress_url)
+        self.agent_id = ""
+        self._actions = folder / "actions.log"
+        self._actions.touch()
+        timeout = {"INACTIVITY_TIMEOUT_S": "none"} if server.always_replay else {}
+        self.process = Process(
+            [sys.executable, "-m", "tests.integration.background.agents", str(port), *arguments],
+            env=bare_environment(
+                ACTIONS_LOG=str(self._actions),
+                PYTHONUNBUFFERED="1",
+                RESTATE_ADMIN_URL=server.admin_url,
+                RESTATE_INGRESS_URL=server.ingress_url,
+                **timeout,
+            ),
+            cwd=ROOT,
+            log=folder / "agents.log",
+        )
+
+    async def start(self) -> None:
+        self.process.start()
+        await self.process.answers(f"{self.url}/health")
+
+    async def crash(self) -> None:
+        """kill -9, and start again."""
+        self.process.kill9()
+        await self.start()
+
+    async def run(self, agent_name: str, agent_input: Any = None) -> Any:
+        """Start the agent and return its result."""
+        await self.client.schedule_agent(agent_name, self.agent_id, agent_input)
+        return await self.client.get_agent_result(self.agent_id)
+
+    async def ended(self, agent_id: str) -> str:
+        """Wait for the end of an agent; return its status."""
+
+        async def status() -> str | None:
+            found = (await self.client.describe_agent(agent_id)).status
+            return None if found == "running" else found
+
+        return await eventually(status) or ""
+
+    @property
+    def actions(self) -> list[str]:
+        """What the functions of this test did, in order, without the agent_id."""
+        lines = [line.split() for line in self._actions.read_text().splitlines()]
+        return [" ".join(word for word in words if word != self.agent_id) for words in lines if self.agent_id in words]
+
+    @property
+    def all_actions(self) -> list[str]:
+        """What the functions of all tests did."""
+        return self._actions.read_text().splitlines()
+
+    async def did(self, what: str) -> None:
+        await eventually(lambda: what in self.actions)
+
+    def log(self) -> str:
+        """The lines of the service's log that name the agent."""
+        return "\n".join(line for line in self.process.log().splitlines() if self.agent_id in line.split())
+
+
+async def invocation(server: RestateServer, invocation_id: str) -> dict[str, Any]:
+    """Return what the server knows of an invocation."""
+    (row,) = await server.query(f"SELECT * FROM sys_invocation WHERE id = '{invocation_id}'")  # noqa: S608 - our own id
+    return row
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def agents_service(restate_server: RestateServer, tmp_path_factory: Any) -> AsyncIterator[Agents]:
+    """The agents, registered at the server."""
+    get_settings.cache_clear()
+    agents = Agents(restate_server, tmp_path_factory.mktemp("agents"))
+    try:
+        await agents.start()
+        await restate_server.register(agents.url)
+        yield agents
+    finally:
+        agents.process.kill9()
+
+
+@pytest_asyncio.fixture
+async def agents(agents_service: Agents) -> AsyncIterator[Agents]:
+    """The agents, running, with a fresh agent_id."""
+    agents_service.agent_id = f"agent{next(_ids)}"
+    if agents_service.process.exit_code is not None:
+        await agents_service.start()
+    async with agents_service.client:
+        yield agents_service

@@ -1,0 +1,97 @@
+"""Deploying another version of a class while its agents run."""
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from app.background import Restack
+from app.stack import ROOT
+from tests.integration.background.conftest import invocation
+from tests.support.eventually import eventually
+from tests.support.process import Process, bare_environment, free_port
+from tests.support.restate_server import RestateServer
+
+SOURCE = '''
+import asyncio, sys
+import restate
+from app.background import agent, condition, services
+from app.place import Place
+from app.serving import serve_until_stopped
+
+@agent.defn()
+class Evolving:
+    """{docstring}"""
+
+    def __init__(self):
+        self.names = []
+
+    @agent.event
+    async def add(self, name: str):
+        self.names.append({expression})
+        return self.names
+
+    @agent.run
+    async def run(self):
+        await condition(lambda: len(self.names) > 9)
+
+app = restate.app(services(agents=[Evolving]))
+asyncio.run(serve_until_stopped(app, Place("127.0.0.1", int(sys.argv[1]), "PORT")))
+'''
+
+Deploy = Callable[..., Process]
+
+
+@pytest.fixture
+def deploy(restate_server: RestateServer, tmp_path: Path, request: pytest.FixtureRequest) -> Deploy:
+    """`deploy(port, expression="name")` starts that version of the class, in place of the last one."""
+    running: list[Process] = []
+
+    def start(port: int, *, expression: str = "name", docstring: str = "Evolves.") -> Process:
+        for process in running:
+            process.kill9()
+        source = tmp_path / "evolving.py"
+        source.write_text(SOURCE.format(expression=expression, docstring=docstring))
+        env = bare_environment(
+            PYTHONPATH=str(ROOT), RESTATE_ADMIN_URL=restate_server.admin_url, INACTIVITY_TIMEOUT_S="none"
+        )
+        log = tmp_path / f"{len(running)}.log"
+        process = Process([sys.executable, str(source), str(port)], env=env, cwd=tmp_path, log=log)
+        running.append(process)
+        request.addfinalizer(process.kill9)
+        process.start()
+        return process
+
+    return start
+
+
+async def test_changed_class_is_not_replayed(restate_server: RestateServer, deploy: Deploy) -> None:
+    """A run that was begun by other code stands still with a sentence that says what to do, and goes on with the old
+    code; comments and docstrings do not count."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    await deploy(port).answers(f"{url}/health")
+    await restate_server.register(url)
+    async with Restack(ingress_url=restate_server.ingress_url) as client:
+        run_id = await client.schedule_agent("Evolving", "evolving")
+        add = partial(client.send_agent_event, "add", "evolving", wait_for_completion=True)
+        assert await add(event_input="a") == ["a"]
+        await deploy(port, docstring="Evolves, slowly.").answers(f"{url}/health")
+        assert await add(event_input="b") == ["a", "b"]
+
+        changed = deploy(port, expression="name.upper()")
+        await changed.answers(f"{url}/health")
+        await client.send_agent_event("add", "evolving", event_input="c")
+
+        async def reported() -> bool:
+            text = str((await invocation(restate_server, run_id)).get("last_failure"))
+            assert "was begun by another version of class Evolving" in text
+            return "terminate_agent and schedule it again" in text
+
+        await eventually(reported, timeout_s=20)
+
+        await deploy(port).answers(f"{url}/health")
+        assert await add(event_input="d") == ["a", "b", "c", "d"]
+        await client.terminate_agent("evolving")
