@@ -14,6 +14,7 @@ AgentError
 ├── FunctionError       what a function of a background agent raises to say whether another attempt may help
 │   ├── RetryableError
 │   └── NonRetryableError
+├── AdminUnavailable    Restate's admin API does not answer
 ├── DeterminismError    durable code did what no replay could repeat
 └── DefinitionError     a wrong declaration, found at import time
 """
@@ -128,6 +129,12 @@ class NonRetryableError(FunctionError):
     """The function failed; another attempt would end the same way."""
 
     retryable = False
+
+
+class AdminUnavailable(AgentError):
+    """Restate's admin API does not answer."""
+
+    status = 503
 
 
 class DeterminismError(AgentError):

@@ -5,11 +5,14 @@ Plain requests; who calls them journals the answers.
 
 import json
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
 
 from app.background.protocol import MAILBOX, SCHEDULES
+from app.errors import AdminUnavailable
 from app.settings import get_settings
 
 logger = logging.getLogger("background")
@@ -28,8 +31,8 @@ async def is_served(service: str) -> bool:
     try:
         async with _admin() as http:
             answer = await http.get(f"/services/{service}")
-    except httpx.TransportError as exc:
-        logger.warning("Cannot ask whether %s is served (%r): check RESTATE_ADMIN_URL", service, exc)
+    except AdminUnavailable as exc:
+        logger.warning("Cannot ask whether %s is served. %s", service, exc.message)
         return True
     if answer.status_code == httpx.codes.NOT_FOUND:
         return False
@@ -67,7 +70,16 @@ async def _query(sql: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _admin() -> httpx.AsyncClient:
+@asynccontextmanager
+async def _admin() -> AsyncIterator[httpx.AsyncClient]:
+    """Errors: AdminUnavailable."""
     url = get_settings().restate_admin_url
     # Loading certificates takes 20 ms, which a plain connection does not need.
-    return httpx.AsyncClient(base_url=url, timeout=30, trust_env=False, verify=url.startswith("https"))
+    verify = url.startswith("https")
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False, verify=verify) as http:
+            yield http
+    except httpx.TransportError as exc:
+        raise AdminUnavailable(
+            f"Restate's admin API does not answer at {url!r} ({exc}): set RESTATE_ADMIN_URL"
+        ) from exc

@@ -26,7 +26,7 @@ from app.background.protocol import (
 from app.background.schedule_spec import ScheduleSpec
 from app.background.schedules import Schedule, ScheduleList
 from app.background.serve import services
-from app.errors import AgentError, AgentFailed, Conflict, NotFound, UsageError
+from app.errors import AdminUnavailable, AgentError, AgentFailed, Conflict, NotFound, UsageError
 from app.settings import get_settings
 
 _ATTEMPTS = 5
@@ -217,7 +217,7 @@ async def _register_once_served(url: str) -> None:
     while True:
         try:
             await admin.register(url)
-        except httpx.HTTPError:
+        except (httpx.HTTPError, AdminUnavailable):
             await asyncio.sleep(_RETRY_AFTER.total_seconds())
         else:
             return

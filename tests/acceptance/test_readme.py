@@ -46,11 +46,12 @@ async def shell(command: str) -> Any:
 
 async def test_every_curl_of_the_readme_works(own_restate_server: RestateServer, start_service: StartService) -> None:
     """Pasted one after the other, the commands are accepted, and the answers are the ones that are shown."""
-    service = await start_service(OFFLINE_PACE_S="0.5", TASK_DURATION_S="0.1")
+    admin_url = own_restate_server.admin_url
+    service = await start_service(OFFLINE_PACE_S="0.5", TASK_DURATION_S="0.1", RESTATE_ADMIN_URL=admin_url)
     await own_restate_server.register(service.url)
     ingress = own_restate_server.ingress_url.removeprefix("http://")
     commands = curls()
-    assert len(commands) == 11
+    assert len(commands) == 18
     answers = [await shell(command.replace("localhost:8080", ingress)) for command in commands]
     assert [answer["decision"] for answer in answers[:2]] == ["started", "interrupted"]
     assert answers[2]["entries"][0]["content"] == "do something"
@@ -59,6 +60,10 @@ async def test_every_curl_of_the_readme_works(own_restate_server: RestateServer,
     assert answers[5]["busy"] is True
     assert [answer["result"] for answer in answers[6:8]] == ["applied", "applied"]
     assert answers[9]["stopped"] is True
+    assert answers[13] == 1
+    assert answers[14]["waiting"] + answers[14]["completed"] == 1
+    assert answers[16] == {"status": "shutdown", "completed": 1}
+    assert [(found["agent_id"], found["status"]) for found in answers[17]["agents"]] == [("tasks", "completed")]
 
 
 @pytest.mark.parametrize("mode", STORIES)

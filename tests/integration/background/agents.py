@@ -416,7 +416,52 @@ class Parent:
         return await agent.child_start(agent=Counter, agent_id=child_id)
 
 
-AGENTS = [Counter, Stepper, Cleaner, Slow, Broken, BrokenAtBirth, Relay, Afresh, Parent]
+@agent.defn()
+class Juggler:
+    """Uses what asyncio has, durably."""
+
+    @agent.run
+    async def run(self, words: list[str]) -> dict[str, Any]:
+        queue: asyncio.Queue[str] = asyncio.Queue()
+        lock = asyncio.Lock()
+        written: list[str] = []
+
+        async def write(word: str) -> None:
+            await asyncio.sleep(0.001 * len(word))
+            async with lock:
+                done: Note = await agent.step(note, {"text": f"{agent.agent_info().agent_id} {word}"})
+                written.append(done.text.split()[-1])
+                await queue.put(word)
+
+        async with asyncio.TaskGroup() as group:
+            for word in words:
+                group.create_task(write(word))
+        queued = [queue.get_nowait() for _ in words]
+        try:
+            async with asyncio.timeout(0.01):
+                await queue.get()
+        except TimeoutError:
+            return {"written": written, "queued": queued, "timeout": True}
+        return {}
+
+
+@agent.defn()
+class Ticker:
+    """Waits again and again until its journal is long, then starts afresh once."""
+
+    @agent.run
+    async def run(self, ticks: int | None = None) -> int:
+        if ticks is not None:
+            return ticks
+        ticks = 0
+        while not agent.should_continue_as_new():
+            ticks += 1
+            await agent.sleep(0.001)
+        agent.agent_continue_as_new(ticks)
+        return -1
+
+
+AGENTS = [Juggler, Ticker, Counter, Stepper, Cleaner, Slow, Broken, BrokenAtBirth, Relay, Afresh, Parent]
 FUNCTIONS: list[Callable[..., Any]] = [note, plain, flaky, broken, silent, beating]
 
 
