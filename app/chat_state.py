@@ -4,6 +4,7 @@ State is lazy: a handler reads the keys it needs, so its cost does not grow with
 """
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import TypeVar, cast
 
 from restate import ObjectContext, ObjectSharedContext, RestateDurableFuture
@@ -21,6 +22,8 @@ S = TypeVar("S", bound=Stored)
 
 SESSION_KEY = "session"
 IN_CONTEXT = (TurnStatus.COMPLETED, TurnStatus.INTERRUPTED, TurnStatus.FAILED, TurnStatus.LIMIT_REACHED)
+
+SETTLE_DELAY = timedelta(milliseconds=250)  # so that it does not stand between an interrupted turn and the next one
 
 logger = get_logger("chat")
 
@@ -74,7 +77,8 @@ async def _carry_out(ctx: ObjectContext, conversation: Conversation, effect: Eff
             ctx.resolve_awakeable(awakeable_id, Ring(steer=steer, content=content))
         case Settle(turn_id):  # after its Start, so that it waits in the queue of the key behind the run
             run_id = conversation.turns[turn_id].invocation_id
-            ctx.object_send(agent_session.settle, ctx.key(), TurnRef(turn_id=turn_id, invocation_id=run_id))
+            ref = TurnRef(turn_id=turn_id, invocation_id=run_id)
+            ctx.object_send(agent_session.settle, ctx.key(), ref, send_delay=SETTLE_DELAY)
         case Start(turn_id, with_context):
             logger.info("Starting new agent run")
             context = await context_of(ctx, conversation, turn_id, settings) if with_context else None
