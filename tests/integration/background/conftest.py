@@ -110,5 +110,6 @@ async def agents(agents_service: Agents) -> AsyncIterator[Agents]:
     agents_service.agent_id = f"agent{next(_ids)}"
     if agents_service.process.exit_code is not None:
         await agents_service.start()
+    await agents_service.server.register(agents_service.url)  # another deployment may have taken what agents share
     async with agents_service.client:
         yield agents_service

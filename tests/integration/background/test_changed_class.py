@@ -1,11 +1,12 @@
 """Deploying another version of a class while its agents run."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from app.background import Restack
 from app.stack import ROOT
@@ -44,8 +45,21 @@ asyncio.run(serve_until_stopped(app, Place("127.0.0.1", int(sys.argv[1]), "PORT"
 Deploy = Callable[..., Process]
 
 
+@pytest_asyncio.fixture(params=[False, True], ids=["normal", "always-replay"])
+async def server(
+    request: pytest.FixtureRequest, restate_binary: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RestateServer]:
+    """A server of its own: on a shared one, this deployment would take the services that all agents share."""
+    server = RestateServer(restate_binary, tmp_path_factory.mktemp("restate"), always_replay=request.param)
+    try:
+        await server.start()
+        yield server
+    finally:
+        server.kill9()
+
+
 @pytest.fixture
-def deploy(restate_server: RestateServer, tmp_path: Path, request: pytest.FixtureRequest) -> Deploy:
+def deploy(server: RestateServer, tmp_path: Path, request: pytest.FixtureRequest) -> Deploy:
     """`deploy(port, expression="name")` starts that version of the class, in place of the last one."""
     running: list[Process] = []
 
@@ -54,9 +68,7 @@ def deploy(restate_server: RestateServer, tmp_path: Path, request: pytest.Fixtur
             process.kill9()
         source = tmp_path / "evolving.py"
         source.write_text(SOURCE.format(expression=expression, docstring=docstring))
-        env = bare_environment(
-            PYTHONPATH=str(ROOT), RESTATE_ADMIN_URL=restate_server.admin_url, INACTIVITY_TIMEOUT_S="none"
-        )
+        env = bare_environment(PYTHONPATH=str(ROOT), RESTATE_ADMIN_URL=server.admin_url, INACTIVITY_TIMEOUT_S="none")
         log = tmp_path / f"{len(running)}.log"
         process = Process([sys.executable, str(source), str(port)], env=env, cwd=tmp_path, log=log)
         running.append(process)
@@ -67,14 +79,14 @@ def deploy(restate_server: RestateServer, tmp_path: Path, request: pytest.Fixtur
     return start
 
 
-async def test_changed_class_is_not_replayed(restate_server: RestateServer, deploy: Deploy) -> None:
+async def test_changed_class_is_not_replayed(server: RestateServer, deploy: Deploy) -> None:
     """A run that was begun by other code stands still with a sentence that says what to do, and goes on with the old
     code; comments and docstrings do not count."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     await deploy(port).answers(f"{url}/health")
-    await restate_server.register(url)
-    async with Restack(ingress_url=restate_server.ingress_url) as client:
+    await server.register(url)
+    async with Restack(ingress_url=server.ingress_url) as client:
         run_id = await client.schedule_agent("Evolving", "evolving")
         add = partial(client.send_agent_event, "add", "evolving", wait_for_completion=True)
         assert await add(event_input="a") == ["a"]
@@ -86,7 +98,7 @@ async def test_changed_class_is_not_replayed(restate_server: RestateServer, depl
         await client.send_agent_event("add", "evolving", event_input="c")
 
         async def reported() -> bool:
-            text = str((await invocation(restate_server, run_id)).get("last_failure"))
+            text = str((await invocation(server, run_id)).get("last_failure"))
             assert "was begun by another version of class Evolving" in text
             return "terminate_agent and schedule it again" in text
 
