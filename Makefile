@@ -12,13 +12,16 @@ SERVER := .restate/node_modules/.installed
 PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run test check fmt bench test-container lock clean
+.PHONY: help run server test check fmt bench test-container lock reset clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 24
 
 run: $(VENV)/.run $(SERVER) ## Start a Restate server and the agent; Ctrl-C ends both
 	@exec $(BIN)/python app/main.py up
+
+server: $(VENV)/.run $(SERVER) ## Start the Restate server alone, with the chats of `make run`
+	@exec $(BIN)/python app/main.py server
 
 test: check $(SERVER) ## Prove it: style, types, and every test that needs no Docker
 	$(BIN)/python -m pytest --ignore=tests/container
@@ -32,16 +35,20 @@ fmt: $(VENV)/.dev ## Format, and fix what can be fixed
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(VENV)/.dev $(SERVER) ## Measure latency and throughput; writes bench.json
-	$(BIN)/python -m tests.bench
+bench: $(VENV)/.dev $(SERVER) ## Measure latency and throughput; with BASELINE=path, beside another checkout
+	BASELINE="$(BASELINE)" $(BIN)/python -m tests.bench
 
 # The SDK's harness leaves sockets to the garbage collector.
 test-container: $(VENV)/.dev $(SERVER) ## Test against a Restate server in a container; needs Docker
 	$(BIN)/python -m pytest tests/container -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 
-clean: ## Remove everything that was installed or made, the chats too
-	rm -rf $(VENV) .restate/node_modules .restate/data .*_cache .hypothesis bench.json
+reset: $(VENV)/.run ## Erase the chats of `make run`, for good
+	@$(BIN)/python app/main.py reset
+
+clean: ## Remove everything that was installed or made; the chats stay
+	rm -rf $(VENV) .restate/node_modules .*_cache .hypothesis bench.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@if [ -d .restate/data ]; then echo "The chats stay in .restate/data; \`make reset\` erases them."; fi
 
 # Set-up. Each file stands for a step that was finished with the pins beside it.
 
@@ -68,7 +75,8 @@ export NODE_EXTRA_CA_CERTS ?= $(SYSTEM_CERTIFICATES)
 endif
 
 # No scripts: a dependency of the server has one that only reports home.
-NPM_CI := ci --ignore-scripts --no-audit --no-fund --prefix .restate
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+NPM_CI := ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error --prefix .restate
 
 $(SERVER): .restate/package.json .restate/package-lock.json requirements-node.txt | $(VENV)/.created
 	@echo "Set-up: the pinned restate-server, in .restate/node_modules (about 400 MB)"

@@ -4,20 +4,32 @@ Owns what a turn does; what the chat becomes by it is decided by ChatService, to
 """
 
 import asyncio
-from contextlib import suppress
+from datetime import timedelta
 from itertools import chain
+from typing import Any
 
-from restate import ObjectContext, TerminalError, VirtualObject
+from restate import (
+    ObjectContext,
+    ObjectSharedContext,
+    RestateDurableFuture,
+    TerminalError,
+    VirtualObject,
+    wait_completed,
+)
+from restate.serde import BytesSerde
+from restate.vm import VMException  # type: ignore[attr-defined]  # not re-exported, and its own module has no types
 
 from app import chat
+from app.attempts import Attempts
 from app.boundary import handler
-from app.chat_link import ChatLink
+from app.chat_link import LOGGED_CHARS, ChatLink
 from app.context import window
-from app.durable import RetryPolicy, get_logger, run_durably, step
-from app.errors import StepFailed
+from app.durable import get_logger, run_durably
+from app.errors import ReplyTooLong, StepFailed
 from app.llm import Reply, get_llm
-from app.protocol import TurnRef, TurnResult, TurnStart
+from app.protocol import ProbeRequest, TurnRef, TurnResult, TurnStart
 from app.settings import get_settings
+from app.text import shorten, words_of
 from app.tool_calls import ToolCalls
 from app.tools import TOOLS
 from app.transcript import Finish, Item, Message, ToolItem, TurnStatus, UserItem, text_of
@@ -30,7 +42,8 @@ agent_session = VirtualObject(
 )
 logger = get_logger("agent_session")
 
-LOGGED_ITEMS = 12  # of what the LLM sees; the chat itself is in get_chat_history
+LOGGED_ITEMS = 5  # of what the LLM sees
+PROBE_TIME = timedelta(minutes=10)  # long, as each one leaves a trace at the run; a dead run shows within 10 ms
 
 
 @handler(agent_session, private=True)
@@ -43,6 +56,20 @@ async def run(ctx: ObjectContext, start: TurnStart) -> TurnResult:
 async def settle(ctx: ObjectContext, ref: TurnRef) -> None:
     """Tell the chat that the run of a turn is over; being exclusive, this starts only then."""
     ctx.object_send(chat.settle_turn, ctx.key(), ref)
+
+
+# Contacts with a chat share one probe for as long as it is open: it misses no death. A killed one is sent again.
+@handler(agent_session, private=True, kind="shared", idempotency_retention=timedelta(0), journal_retention=timedelta(0))
+async def probe(ctx: ObjectSharedContext, request: ProbeRequest) -> None:
+    """Tell the chat of each of these runs that is over, or ends while this looks; it waits in no queue."""
+    timer = ctx.sleep(PROBE_TIME)
+    runs = {ctx.attach_invocation(ref.invocation_id, serde=BytesSerde()): ref for ref in request.turns}
+    over: list[RestateDurableFuture[Any]] = []
+    while runs and timer not in over:
+        over, _ = await wait_completed(timer, *runs)
+        for run in over:
+            if run in runs:
+                ctx.object_send(chat.settle_turn, ctx.key(), runs.pop(run))
 
 
 class TurnRun:
@@ -61,17 +88,25 @@ class TurnRun:
         try:
             status = await self._run_to_answer()
         except asyncio.CancelledError:
-            logger.info("Agent run for %s was interrupted", self._key)
+            logger.info("Agent run for %s was interrupted", self._chat.name)
             status = TurnStatus.COMPLETED if self._answered else TurnStatus.INTERRUPTED
             self._chat.end(status)
         except StepFailed as exc:
-            logger.warning("Agent run for %s failed: %s", self._key, exc.message)
-            status = TurnStatus.FAILED
-            self._chat.end(status, f"The turn failed: {exc.message}")
+            logger.warning("Agent run for %s failed: %s", self._chat.name, exc.message)
+            too_long = exc.error_type == ReplyTooLong.__name__
+            status = TurnStatus.LIMIT_REACHED if too_long else TurnStatus.FAILED
+            self._chat.end(status, exc.message if too_long else f"The turn failed: {exc.message}")
+        except VMException:  # the attempt is over, see journal_watch.py
+            raise
+        except TerminalError as exc:
+            logger.warning("Agent run for %s failed: the chat answered %s", self._chat.name, exc.message)
+            self._chat.end(TurnStatus.FAILED, f"The turn failed: {exc.message}")
+            raise
         except Exception as exc:
-            logger.exception("Bug in the agent run for %s", self._key)
-            self._chat.end(TurnStatus.FAILED, f"The turn failed: internal error {exc!r}")
-            raise TerminalError(f"Internal error in turn {self._start.turn_id} of {self._key}: {exc!r}") from exc
+            logger.exception("Bug in the agent run for %s", self._chat.name)
+            said = f"{type(exc).__name__}: {shorten(words_of(exc), LOGGED_CHARS)}"
+            self._chat.end(TurnStatus.FAILED, f"The turn failed: internal error {said}")
+            raise TerminalError(f"Internal error in turn {self._start.turn_id} of {self._key}: {said}") from exc
         return TurnResult(turn_id=self._start.turn_id, status=status)
 
     async def _run_to_answer(self) -> TurnStatus:
@@ -85,7 +120,7 @@ class TurnRun:
         while iterations < limit:
             iterations += 1
             await self._iterate()
-            messages = await self._chat.take_input() if self._chat.rung else ()
+            messages = await self._chat.take_input() if self._chat.rung.is_set() else ()
             if self._answered and not messages:
                 end = await self._chat.complete()
                 if end.closed is not None:
@@ -100,12 +135,16 @@ class TurnRun:
 
     async def _iterate(self) -> None:
         """Call the LLM once, and the tools it asks for."""
-        seen = [text_of(item) for item in (*chain.from_iterable(self._history), *self._items)]
-        logger.info("Running iteration of agent for %s with input items: %s", self._key, _message_history(seen))
+        turn = f"(turn {self._start.turn_id})"
+        seen = [*chain.from_iterable(self._history), *self._items]
+        logger.info(
+            "Running iteration of agent for %s with input items: %s %s", self._key, _message_history(seen), turn
+        )
         reply = await self._ask()
         if reply is None:
             return
-        logger.info("Agent generated output for %s: %s", self._key, reply.item.content)
+        said = shorten(reply.item.content, LOGGED_CHARS)
+        logger.info("Agent generated output for %s: %s %s", self._key, said, turn)
         calls = self._tool_calls_of(reply)
         try:
             await calls.run(concurrency=self._start.limits.tool_concurrency, skip=self._chat.steer)
@@ -115,34 +154,28 @@ class TurnRun:
             self._chat.send_report()
 
     async def _ask(self) -> Reply | None:
-        """Return the LLM's reply: whole, partial if a steering message ended it, None if it was ended before a try."""
+        """Return the LLM's reply: whole, partial if a message ended it, None if that came before anything else."""
         items = tuple(self._items)
 
         async def complete() -> Reply:
             seen = window(self._history, items, budget_tokens=get_settings().context_tokens)
             return await get_llm().complete(seen, [tool.spec for tool in TOOLS.values()])
 
-        retry = RetryPolicy(max_attempts=self._start.limits.llm_attempts)
-        call = asyncio.create_task(step("LLM call", complete, result_type=Reply, retry=retry, salvage=True))
-        steered = asyncio.create_task(self._chat.steer.wait())
+        attempts = Attempts(self._chat, complete, max_attempts=self._start.limits.llm_attempts)
         try:
-            await asyncio.wait((call, steered), return_when=asyncio.FIRST_COMPLETED)
-            return await _ended(call)
-        except asyncio.CancelledError:
-            with suppress(StepFailed):  # the user's interrupt is what ends this turn
-                if (reply := await _ended(call)) is not None:
-                    self._keep(reply, self._tool_calls_of(reply).results)
+            return await attempts.reply()
+        except (asyncio.CancelledError, StepFailed):
+            if (reply := attempts.salvaged) is not None:
+                self._keep(reply, self._tool_calls_of(reply).results)
             raise
-        finally:
-            steered.cancel()
 
     def _tool_calls_of(self, reply: Reply) -> ToolCalls:
-        return ToolCalls(reply.item.tool_calls, TOOLS, max_result_chars=self._start.limits.max_tool_result_chars)
+        limit = self._start.limits.max_tool_result_chars
+        return ToolCalls(reply.item.tool_calls, TOOLS, max_result_chars=limit, owner=self._chat.name)
 
     def _keep(self, reply: Reply, results: list[ToolItem]) -> None:
         """Put a reply and the results of all its tool calls into the transcript, together."""
-        self._chat.add_usage(reply.usage, reply.started_at, reply.ended_at)
-        self._answered = not reply.item.tool_calls and reply.item.finish is not Finish.ABORTED
+        self._answered = not reply.item.tool_calls and reply.item.finish not in (Finish.ABORTED, Finish.BROKEN)
         if reply.item.content or reply.item.tool_calls:
             self._items += [reply.item, *results]
             self._chat.add(reply.item, *results)
@@ -151,17 +184,13 @@ class TurnRun:
         """Put messages that came meanwhile where the next iteration sees them."""
         self._answered = False
         for message in messages:
-            logger.info("Incorporating new input for %s: %s", self._key, message.content)
+            content = shorten(message.content, LOGGED_CHARS)
+            logger.info("Incorporating new input for %s: %s (turn %s)", self._key, content, self._start.turn_id)
             self._items.append(UserItem(message_id=message.message_id, content=message.content))
 
 
-def _message_history(seen: list[str]) -> str:
+def _message_history(seen: list[Item]) -> str:
+    """Return the last of what the LLM sees, each shortened: the rest was in the lines before."""
     left_out = f"… {len(seen) - LOGGED_ITEMS} earlier, " if len(seen) > LOGGED_ITEMS else ""
-    return f"message_history=[{left_out}{', '.join(map(repr, seen[-LOGGED_ITEMS:]))}]"
-
-
-async def _ended(call: asyncio.Task[Reply]) -> Reply | None:
-    """End a call unless it has ended by itself; return what it gave, None if it was ended before it gave anything."""
-    call.cancel()
-    await asyncio.wait((call,))
-    return None if call.cancelled() else call.result()
+    last = [repr(shorten(text_of(item), LOGGED_CHARS)) for item in seen[-LOGGED_ITEMS:]]
+    return f"message_history=[{left_out}{', '.join(last)}]"

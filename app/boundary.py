@@ -5,27 +5,31 @@ Maps every error to what Restate sees; decides nothing about chats.
 
 import functools
 import inspect
+import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
+from reprlib import Repr
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from restate import InvocationRetryPolicy, ObjectContext, Service, TerminalError, VirtualObject
-from restate.exceptions import RetryableError
+from restate.exceptions import RetryableError, SdkInternalBaseException
 from restate.serde import Serde
 from restate.server_context import DisconnectedException
 from restate.vm import VMException  # type: ignore[attr-defined]  # not re-exported, and its own module has no types
 
-from app.errors import UsageError
+from app.errors import AgentError, BrokenState, TooLarge, UsageError
+from app.settings import get_settings
+from app.text import clean, printable, shorten
 
 M = TypeVar("M", bound=BaseModel)
 H = TypeVar("H", bound=Callable[..., Awaitable[Any]])
 
 logger = logging.getLogger("boundary")
 
-# The attempt is over and the engine tries again, or the error is already in the engine's own terms.
-_ENGINE_ERRORS = (TerminalError, RetryableError, DisconnectedException, VMException)
+# The attempt is over: there is nobody to answer, and the engine tries again.
+_ATTEMPT_ENDS = (DisconnectedException, VMException, SdkInternalBaseException)
 
 # Only what the code cannot answer is retried (a dead process, a lost connection): exceptions end a handler at once.
 # A client waits about a minute; what the agent itself sends survives an outage of an hour and a half.
@@ -39,8 +43,8 @@ PUBLIC_RETRIES = InvocationRetryPolicy(
 PRIVATE_RETRIES = InvocationRetryPolicy(
     initial_interval=timedelta(milliseconds=50),
     exponentiation_factor=2,
-    max_interval=timedelta(seconds=10),
-    max_attempts=550,
+    max_interval=timedelta(seconds=2),  # a turn goes on this long after a restart of the service, at the latest
+    max_attempts=2700,
     on_max_attempts="kill",
 )
 # What runs for months must outlast an outage of a week; then it pauses, and can be resumed.
@@ -53,44 +57,88 @@ PATIENT_RETRIES = InvocationRetryPolicy(
 )
 
 
+MAX_KEY_CHARS = 256  # a key comes from a URL, and is part of log lines and of every list of chats
+_SMALLEST_BODY_LIMIT = 4 * 2**20  # bytes; what is wrong with a body of 30 MB took 15 s to say
+_BYTES_PER_CHAR = 12  # of a character that JSON writes as two escapes
+_SHOWN_PROBLEMS = 10
+_SHOWN_CHARS = 80
+_LONGEST_ERROR = 4000  # characters; it becomes part of journals
+
+# Of a value in a sentence: a list of four million numbers is not first written out and then cut.
+_brief = Repr()
+_brief.maxlevel, _brief.maxlist, _brief.maxdict, _brief.maxstring = 3, 10, 6, _SHOWN_CHARS
+
+
 class Input(BaseModel):
     """What a client sends. Unknown fields are refused: a misspelt field must not be ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Nothing(Input):
+    """No input: an empty body, null or an empty object."""
+
+
 class _Refused:
     """Input that does not fit; the SDK would answer 500 if its deserializer raised."""
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    def __init__(self, error: UsageError) -> None:
+        self.error = error
 
 
 class _CheckedInput(Serde[Any], Generic[M]):
-    def __init__(self, model: type[M]) -> None:
+    def __init__(self, model: type[M], *, bounded: bool) -> None:
         self._model = model
+        self._bounded = bounded
 
     def deserialize(self, buf: bytes) -> M | _Refused:
+        if self._bounded and len(buf) > (limit := _body_limit()):
+            return _Refused(TooLarge(f"The body has {len(buf)} bytes, the limit is {limit}: send less at a time"))
         body = b"{}" if not buf or buf.strip() == b"null" else buf
         try:
             return self._model.model_validate_json(body)
         except ValidationError as exc:
-            return _Refused(_explain(exc, self._model))
+            return _Refused(UsageError(_explain(exc, self._model)))
 
     def serialize(self, obj: Any) -> bytes:
         return b"" if obj is None else obj.model_dump_json().encode()
 
 
+def _body_limit() -> int:
+    """Return a limit in bytes that leaves room for the longest message, however it is escaped."""
+    return max(_SMALLEST_BODY_LIMIT, get_settings().max_message_chars * _BYTES_PER_CHAR + 2**16)
+
+
 def _explain(exc: ValidationError, model: type[BaseModel]) -> str:
-    """Return one sentence for each thing that is wrong, and an example of what is right."""
-    problems = []
-    for error in exc.errors(include_url=False, include_context=False):
-        field = ".".join(str(part) for part in error["loc"]) or "the body"
-        got = "" if error["type"] in ("missing", "json_invalid") else f", got {str(error['input'])[:80]!r}"
-        problems.append(f"{field}: {error['msg']}{got}")
+    """Return what is wrong, ten problems of it at most, and an example of what is right."""
+    problems = "; ".join(_problems(exc))
+    more = exc.error_count() - _SHOWN_PROBLEMS
+    rest = f"; and {more} more" if more > 0 else ""
     example = next(iter(model.model_json_schema().get("examples", [])), None)
-    hint = f" Send for example {example}" if example else ""
-    return f"Bad input. {'; '.join(problems)}.{hint}"
+    hint = f" Send for example {json.dumps(example, ensure_ascii=False)}" if example else ""
+    return f"Bad input. {problems}{rest}.{hint}"
+
+
+def _problems(exc: ValidationError) -> Iterator[str]:
+    """Yield one sentence for each of the first ten things that are wrong."""
+    for error in exc.errors(include_url=False, include_context=False)[:_SHOWN_PROBLEMS]:
+        field = printable(shorten(".".join(str(part) for part in error["loc"]), _SHOWN_CHARS)) or "the body"
+        got = "" if error["type"] in ("missing", "json_invalid") else f", got {_quoted(error['input'])}"
+        yield f"{field}: {shorten(error['msg'], 4 * _SHOWN_CHARS)}{got}"
+
+
+def _quoted(value: object) -> str:
+    """Return the beginning of a value, in quotes; nothing in it drives a terminal."""
+    text = value if isinstance(value, str) else _brief.repr(value)
+    return repr(text[:_SHOWN_CHARS])
+
+
+def _check_key(key: str) -> None:
+    """Raise UsageError for a key that no log line or list should show."""
+    if len(key) > MAX_KEY_CHARS:
+        raise UsageError(f"The key has {len(key)} characters, the limit is {MAX_KEY_CHARS}: use a shorter one")
+    if printable(key) != key:
+        raise UsageError(f"The key {key!r} has control characters: use one without")
 
 
 def handler(
@@ -105,32 +153,40 @@ def handler(
 
     Shapes: handle(ctx) or handle(ctx, input: pydantic model); an empty body is a model with all defaults.
     `kind` is for virtual objects; handlers of a service have no key to share.
-    Errors at the client: 400 for input that does not fit, the status of a UsageError, 500 for a bug. A bug ends the
-    handler at once, because retrying it would hold the key of the object.
+    Errors at the client: 400 for input or a key that does not fit, the status of a UsageError, 500 for a bug. A bug
+    ends the handler at once, because retrying it would hold the key of the object.
     """
+    keyed = isinstance(service, VirtualObject)
 
     def register(handle: H) -> H:
-        parameters = list(inspect.signature(handle).parameters.values())
+        signature = inspect.signature(handle)
+        parameters = list(signature.parameters.values())
+        takes_input = len(parameters) > 1
+        if not takes_input and not private:
+            # Declared as input: a body where none is expected is otherwise refused by the ingress, `{}` too.
+            parameters.append(inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Nothing))
         if len(parameters) > 1:
-            options["input_serde"] = _CheckedInput(parameters[1].annotation)
-        if isinstance(service, VirtualObject):
+            options["input_serde"] = _CheckedInput(parameters[1].annotation, bounded=not private)
+        if keyed:
             options["kind"] = kind
 
         @functools.wraps(handle)
         async def checked(ctx: ObjectContext, *request: Any) -> Any:
-            if request and isinstance(request[0], _Refused):
-                raise TerminalError(request[0].reason, 400)
             try:
-                return await handle(ctx, *request)
-            except _ENGINE_ERRORS:
-                raise
-            except UsageError as exc:
-                raise TerminalError(exc.message, exc.status) from exc
-            except Exception as exc:
-                of_key = f" of {ctx.key()}" if isinstance(service, VirtualObject) else ""
-                logger.exception("Bug in %s.%s%s", service.name, handle.__name__, of_key)
-                raise TerminalError(f"Internal error in {service.name}.{handle.__name__}: {exc!r}", 500) from exc
+                if keyed and not private:
+                    _check_key(ctx.key())
+                if request and isinstance(request[0], _Refused):
+                    raise request[0].error
+                return await handle(ctx, *(request if takes_input else ()))
+            except (Exception, BaseExceptionGroup) as exc:
+                name = f"{service.name}.{handle.__name__}"
+                answer = _answer(exc, name, f"{name} of {ctx.key()}" if keyed else name)
+                if answer is exc:
+                    raise
+                # From none where `exc` wraps it: a chain that bites its tail hangs the SDK, which follows causes.
+                raise answer from exc if isinstance(answer, TerminalError) else None
 
+        checked.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         register_checked: Callable[[Any], H] = service.handler(
             ingress_private=private,
             invocation_retry_policy=retries or (PRIVATE_RETRIES if private else PUBLIC_RETRIES),
@@ -139,3 +195,28 @@ def handler(
         return register_checked(checked)
 
     return register
+
+
+def _answer(exc: BaseException, name: str, where: str) -> BaseException:
+    """Return what the engine is told of `exc`, in text that it can carry; a bug is logged."""
+    if isinstance(exc, TerminalError | RetryableError):
+        exc.message = clean(exc.message)
+        return exc
+    if (end := _attempt_end_in(exc)) is not None:
+        return end
+    if isinstance(exc, BrokenState) or (isinstance(exc, AgentError) and exc.status != AgentError.status):
+        if not isinstance(exc, UsageError):
+            logger.warning("%s: %s", where, exc.message)
+        return TerminalError(clean(shorten(exc.message, _LONGEST_ERROR)), exc.status)
+    logger.error("Bug in %s", where, exc_info=exc)
+    return TerminalError(clean(shorten(f"Internal error in {name}: {exc!r}", _LONGEST_ERROR)), 500)
+
+
+def _attempt_end_in(exc: BaseException) -> BaseException | None:
+    """Return what ended the attempt, though a task group or a `raise … from` has wrapped it; None if nothing did."""
+    if isinstance(exc, _ATTEMPT_ENDS):
+        return exc
+    wrapped = list(exc.exceptions) if isinstance(exc, BaseExceptionGroup) else []
+    if exc.__cause__ is not None:
+        wrapped.append(exc.__cause__)
+    return next((end for each in wrapped if (end := _attempt_end_in(each)) is not None), None)

@@ -4,7 +4,11 @@ The handlers are short: load the conversation, decide, carry out the effects, st
 LLM or a tool. What a message does is decided in `modes.py` and `conversation.py`.
 """
 
-from restate import ObjectContext, ObjectSharedContext, VirtualObject
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Literal
+
+from restate import ObjectContext, ObjectSharedContext, RunOptions, VirtualObject
 
 from app import protocol
 from app.boundary import handler
@@ -16,19 +20,23 @@ from app.chat_state import (
     context_range,
     get,
     load,
+    load_session,
+    load_session_or_nothing,
     load_turns,
     put,
     receipt_key,
+    send_probe,
 )
 from app.conversation import Conversation
 from app.durable import get_logger
-from app.errors import Conflict, TooLarge, TooManyPending
+from app.erasure import erase_round
+from app.errors import Conflict, NotFound, TooLarge, TooManyPending
 from app.history import entries_of
 from app.modes import Decision
 from app.protocol import Receipt, TurnRef
-from app.session import Session
 from app.settings import get_settings
 from app.transcript import Message
+from app.unfit import why_ended
 
 chat_service = VirtualObject(
     "ChatService",
@@ -37,13 +45,19 @@ chat_service = VirtualObject(
 )
 logger = get_logger("chat")
 
+# Clients look at a chat while its turn runs, often: by then most turns have ended, and the probe finds nothing to do.
+READ_PROBE_DELAY = timedelta(seconds=3)
+
 _ANNOUNCEMENTS = {
-    Decision.INTERRUPTED: "Interrupting ongoing agent run",
-    Decision.ROLLED_BACK: "Rolling back ongoing agent run",
-    Decision.INCORPORATED: "Incorporating new input into ongoing agent run",
-    Decision.STEERED: "Steering ongoing agent run",
-    Decision.QUEUED: "Queueing behind ongoing agent run",
+    Decision.INTERRUPTED: "Interrupting ongoing agent run for %s (turn %d)",
+    Decision.ROLLED_BACK: "Rolling back ongoing agent run for %s (turn %d)",
+    Decision.INCORPORATED: "Incorporating new input into ongoing agent run for %s (turn %d)",
+    Decision.STEERED: "Steering ongoing agent run for %s (turn %d)",
+    Decision.QUEUED: "Queueing behind ongoing agent run for %s (turn %d)",
 }
+
+# Seconds between the rounds of `erase_journals`: at first what is open is told to end, after a minute it is killed.
+_ERASE_AFTER_S = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, *(60.0,) * 60)
 
 # For people
 
@@ -61,6 +75,7 @@ async def process_user_message(ctx: ObjectContext, message: protocol.UserMessage
     first_receipt = get(ctx, receipt_key(message.message_id), StoredReceipt) if message.message_id else None
     conversation = await load(ctx)
     if first_receipt is not None and (stored := await first_receipt) is not None:
+        send_probe(ctx, conversation.session.open)
         return _same_receipt(stored, message)
 
     accepted = Message(
@@ -69,25 +84,28 @@ async def process_user_message(ctx: ObjectContext, message: protocol.UserMessage
         mode=message.mode or conversation.session.mode or settings.mode,
     )
     if conversation.waiting >= settings.max_pending:
+        send_probe(ctx, conversation.session.open)  # they may wait for a run that is dead
         raise TooManyPending(
             f"{conversation.waiting} messages of this chat wait for the agent, the limit is {settings.max_pending}: "
             "send more when it has read them, or raise MAX_PENDING"
         )
+    ongoing = conversation.session.open[0].turn_id if conversation.session.open else 0
     receipt = conversation.receive(accepted)
     if receipt.decision in _ANNOUNCEMENTS:
-        logger.info(_ANNOUNCEMENTS[receipt.decision])
+        logger.info(_ANNOUNCEMENTS[receipt.decision], ctx.key(), ongoing)
     await commit(ctx, conversation, settings)
     if receipt.decision is Decision.REJECTED:
         raise Conflict(f"Turn {receipt.turn_id} is open and the mode is REJECT; send this again when it has ended")
-    if message.message_id:
-        put(ctx, receipt_key(message.message_id), StoredReceipt(receipt=receipt, content=message.content))
+    text = message.content if message.message_id else None
+    put(ctx, receipt_key(receipt.message_id), StoredReceipt(receipt=receipt, content=text))
     return receipt
 
 
 @handler(chat_service, kind="shared")
 async def get_chat_history(ctx: ObjectSharedContext, request: protocol.HistoryRequest) -> protocol.History:
     """Show the last turns of the chat, oldest first; `before_turn` and `limit` (in turns) page back."""
-    session = await get(ctx, SESSION_KEY, Session) or Session()
+    session = await load_session(ctx)
+    send_probe(ctx, session.open, delay=READ_PROBE_DELAY)
     end = min(request.before_turn or session.last_turn_id + 1, session.last_turn_id + 1)
     begin = max(1, end - request.limit)
     turns = await load_turns(ctx, range(begin, end))
@@ -102,6 +120,7 @@ async def get_status(ctx: ObjectSharedContext) -> protocol.ChatStatus:
     """Show the mode of the chat, its open turns, and the messages that wait, with their ids."""
     conversation = await load(ctx)
     session = conversation.session
+    send_probe(ctx, session.open, delay=READ_PROBE_DELAY)  # a chat that somebody looks at does not stand still
     return protocol.ChatStatus(
         mode=session.mode or get_settings().mode,
         busy=bool(session.open),
@@ -116,6 +135,7 @@ async def get_status(ctx: ObjectSharedContext) -> protocol.ChatStatus:
                     protocol.WaitingMessage(message_id=m.message_id, content=m.content, mode=m.mode)
                     for m in conversation.turns[turn.turn_id].pending
                 ],
+                waiting_for=conversation.turns[turn.turn_id].waiting_for,
             )
             for turn in session.open
         ],
@@ -127,6 +147,8 @@ async def stop(ctx: ObjectContext, request: protocol.StopRequest) -> protocol.St
     """End the open turn and withdraw the messages that wait. With `turn_id`, only if that turn is open."""
     conversation = await load(ctx)
     turn_id, withdrawn = conversation.stop(request.turn_id)
+    if turn_id is not None:
+        logger.info("Stopping agent run for %s (turn %d)", ctx.key(), turn_id)
     await commit(ctx, conversation, get_settings())
     return protocol.StopAnswer(stopped=turn_id is not None, turn_id=turn_id, withdrawn=tuple(withdrawn))
 
@@ -134,7 +156,7 @@ async def stop(ctx: ObjectContext, request: protocol.StopRequest) -> protocol.St
 @handler(chat_service)
 async def set_mode(ctx: ObjectContext, request: protocol.ModeRequest) -> protocol.ModeAnswer:
     """Set what messages without a mode of their own do in this chat; null gives that back to the service's MODE."""
-    session = await get(ctx, SESSION_KEY, Session) or Session()
+    session = await load_session(ctx)
     put(ctx, SESSION_KEY, session.model_copy(update={"mode": request.mode}))
     return protocol.ModeAnswer(mode=request.mode or get_settings().mode)
 
@@ -142,31 +164,30 @@ async def set_mode(ctx: ObjectContext, request: protocol.ModeRequest) -> protoco
 @handler(chat_service)
 async def edit_queued_message(ctx: ObjectContext, request: protocol.EditRequest) -> protocol.ChangeAnswer:
     """Change the text of a message that waits; `already_taken` if the agent has it."""
-    conversation = await load(ctx)
-    return await _answer_change(ctx, conversation, applied=conversation.edit(request.message_id, request.content))
+    return await _change_waiting(ctx, request.message_id, lambda chat: chat.edit(request.message_id, request.content))
 
 
 @handler(chat_service)
 async def withdraw_queued_message(ctx: ObjectContext, request: protocol.MessageRequest) -> protocol.ChangeAnswer:
     """Take back a message that waits; `already_taken` if the agent has it."""
-    conversation = await load(ctx)
-    return await _answer_change(ctx, conversation, applied=conversation.edit(request.message_id, None))
+    return await _change_waiting(ctx, request.message_id, lambda chat: chat.edit(request.message_id, None))
 
 
 @handler(chat_service)
 async def promote_queued_message(ctx: ObjectContext, request: protocol.MessageRequest) -> protocol.ChangeAnswer:
     """Give a message that waits to the agent now, ahead of the others, as mode STEER does."""
-    conversation = await load(ctx)
-    return await _answer_change(ctx, conversation, applied=conversation.promote(request.message_id))
+    return await _change_waiting(ctx, request.message_id, lambda chat: chat.promote(request.message_id))
 
 
 @handler(chat_service)
 async def forget(ctx: ObjectContext) -> None:
-    """End everything and erase the chat."""
-    conversation = await load(ctx)
+    """End everything and erase the chat, also what Restate keeps of its invocations; works whatever is stored."""
+    conversation = Conversation(await load_session_or_nothing(ctx), [])
     conversation.forget()
     await commit(ctx, conversation, get_settings())
     ctx.clear_all()
+    ctx.object_send(erase_journals, ctx.key(), protocol.EraseRequest(forget_id=ctx.request().id))
+    logger.info("Forgot the chat of %s", ctx.key())
 
 
 # For AgentSession. Each is fenced by turn and invocation: what another run says changes nothing.
@@ -222,18 +243,54 @@ async def end_turn(ctx: ObjectContext, report: protocol.EndTurn) -> protocol.Tur
 async def settle_turn(ctx: ObjectContext, ref: TurnRef) -> None:
     """Close a turn whose run is over but did not live to say so."""
     conversation = await load(ctx, ref.turn_id)
-    conversation.settle(ref)
+    if not conversation.is_open(ref):
+        return
+    why = await ctx.run_typed("why it ended", why_ended, RunOptions(), ref.invocation_id)
+    conversation.settle(ref, why)
+    logger.warning("Agent run for %s (turn %d) ended from outside; its turn is closed", ctx.key(), ref.turn_id)
     await commit(ctx, conversation, get_settings())
 
 
+@handler(chat_service, private=True, kind="shared", journal_retention=timedelta(0))
+async def erase_journals(ctx: ObjectSharedContext, request: protocol.EraseRequest) -> None:
+    """Erase the journals of a forgotten chat once its invocations have ended; they have a minute for that."""
+    erased, problem = 0, None
+    for number, pause_s in enumerate(_ERASE_AFTER_S):
+        await ctx.sleep(timedelta(seconds=pause_s))
+        end: Literal["cancel", "kill"] | None = "cancel" if number == 0 else "kill" if pause_s >= 60 else None
+        outcome = await ctx.run_typed("erase", erase_round, RunOptions(), ctx.key(), request.forget_id, end)
+        erased += outcome.erased
+        if outcome.problem is None and outcome.left == 0:
+            logger.info("Erased %d journals of the forgotten chat of %s", erased, ctx.key())
+            return
+        if outcome.problem is not None and problem is None:
+            problem = outcome.problem
+            logger.warning("The journals of the forgotten chat of %s remain for now: %s", ctx.key(), problem)
+    logger.warning(
+        "Journals of the forgotten chat of %s remain until their retention is over (a day, if the server has no other "
+        "setting): %s",
+        ctx.key(),
+        problem or "its invocations do not end",
+    )
+
+
 def _same_receipt(stored: StoredReceipt, message: protocol.UserMessage) -> Receipt:
-    if stored.content != message.content:
+    if stored.content not in (None, message.content):
         raise Conflict(
             f"message_id {message.message_id!r} was used for another text; give every message an id of its own"
         )
     return stored.receipt
 
 
-async def _answer_change(ctx: ObjectContext, conversation: Conversation, *, applied: bool) -> protocol.ChangeAnswer:
+async def _change_waiting(
+    ctx: ObjectContext, message_id: str, change: Callable[[Conversation], bool]
+) -> protocol.ChangeAnswer:
+    receipt = get(ctx, receipt_key(message_id), StoredReceipt)
+    conversation = await load(ctx)
+    applied = change(conversation)
+    # Messages of the version before have no receipt if their id was not the client's.
+    if not applied and await receipt is None and not conversation.was_given(message_id):
+        raise NotFound(f"No message {message_id!r} is known in this chat; get_status shows those that wait")
+    conversation.heal()
     await commit(ctx, conversation, get_settings())
     return protocol.ChangeAnswer(result="applied" if applied else "already_taken")

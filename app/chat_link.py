@@ -12,15 +12,18 @@ from restate import ObjectContext
 from app import chat
 from app.durable import get_logger, wait_for
 from app.protocol import Context, EndTurn, Ready, Report, Ring, TakeInput, TurnEnd, TurnRef
-from app.transcript import Item, Message, TurnStatus, Usage
+from app.text import shorten
+from app.transcript import Item, Message, TurnStatus, Usage, Wait
 
 logger = get_logger("agent_session")
 
+LOGGED_CHARS = 200  # of a text in a log line; the chat itself is in get_chat_history
+
 
 class ChatLink:
-    """The link of one run to its chat; lives on the durable loop.
+    """The link of one run to its chat; lives on the durable loop. `name` is the chat's and the turn's, for the log.
 
-    `rung` is true when messages wait, `steer` is set when one of them wants the iteration to end at once.
+    `rung` is set when messages wait, `steer` when one of them wants the iteration to end at once.
     """
 
     def __init__(self, ctx: ObjectContext, turn_id: int) -> None:
@@ -32,7 +35,8 @@ class ChatLink:
         self._usage = Usage()
         self._started_at: float | None = None
         self._ended_at: float | None = None
-        self.rung = False
+        self.name = f"{ctx.key()} (turn {turn_id})"
+        self.rung = asyncio.Event()
         self.steer = asyncio.Event()
 
     async def begin(self) -> Context | None:
@@ -66,6 +70,11 @@ class ChatLink:
         if self._unreported:
             self._ctx.object_send(chat.record, self._ctx.key(), Report(**self._report()))
             self._mark_reported()
+
+    def note_wait(self, waiting_for: Wait | None) -> None:
+        """Tell the chat what the turn waits for, or that it goes on; nothing waits for that."""
+        report = Report(**dict(self._ref), offset=self._reported, items=(), waiting_for=waiting_for)
+        self._ctx.object_send(chat.record, self._ctx.key(), report)
 
     async def complete(self) -> TurnEnd:
         """Report that the answer is complete; the chat closes the turn or gives it the messages that came meanwhile.
@@ -104,7 +113,7 @@ class ChatLink:
     def _new_doorbell(self) -> str:
         """Make the doorbell that counts from now on; what an earlier one still says is ignored."""
         self._doorbell, ring = self._ctx.awakeable(type_hint=Ring)
-        self.rung = False
+        self.rung.clear()
         self.steer.clear()
         wait_for(ring).add_done_callback(partial(self._on_ring, self._doorbell))
         return self._doorbell
@@ -113,9 +122,10 @@ class ChatLink:
         if doorbell != self._doorbell:
             return
         why = ring.result()
-        logger.info("Resolved awakeable with ID %s with new input for %s: %s", doorbell, self._ctx.key(), why.content)
+        new_input = f"{shorten(why.content, LOGGED_CHARS)} (turn {self._ref.turn_id})"
+        logger.info("Resolved awakeable with ID %s with new input for %s: %s", doorbell, self._ctx.key(), new_input)
         if why.steer:
             self.steer.set()
         else:
             self._register(steer_only=True)
-        self.rung = True
+        self.rung.set()

@@ -3,18 +3,22 @@
 State is lazy: a handler reads the keys it needs, so its cost does not grow with the history. Decides nothing.
 """
 
+import hashlib
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast
 
+from pydantic import ValidationError
 from restate import ObjectContext, ObjectSharedContext, RestateDurableFuture
+from restate.serde import BytesSerde, Serde
 
 from app import agent_session
-from app.context import estimate_tokens
+from app.context import newest_turns
 from app.conversation import Conversation
 from app.durable import get_logger
-from app.protocol import Context, Limits, Receipt, Ring, TurnRef, TurnStart
-from app.session import Cancel, Effect, RingDoorbell, Session, Settle, Start
+from app.errors import BrokenState
+from app.protocol import Context, Limits, ProbeRequest, Receipt, Ring, TurnRef, TurnStart
+from app.session import Cancel, Effect, OpenTurn, Probe, RingDoorbell, Session, Settle, Start
 from app.settings import Settings
 from app.transcript import Stored, Turn, TurnStatus
 
@@ -29,13 +33,13 @@ logger = get_logger("chat")
 
 
 class StoredReceipt(Stored):
-    """The receipt of a message with an id of the client's, and the text it was given for."""
+    """The receipt of a message, and the text it was given for if the id is the client's."""
 
     receipt: Receipt
-    content: str
+    content: str | None = None
 
 
-def turn_key(turn_id: int) -> str:
+def turn_key(turn_id: int | Literal[""]) -> str:
     return f"turn/{turn_id}"
 
 
@@ -44,13 +48,46 @@ def receipt_key(message_id: str) -> str:
 
 
 async def load(ctx: ObjectContext | ObjectSharedContext, *turn_ids: int) -> Conversation:
-    """Load the chat with all its open turns. Naming the turns that a handler is about saves a round trip."""
+    """Load the chat with all its open turns. Naming the turns that a handler is about saves a round trip.
+
+    Errors: BrokenState.
+    """
     session_read = get(ctx, SESSION_KEY, Session)
     turn_reads = [get(ctx, turn_key(turn_id), Turn) for turn_id in turn_ids]
-    session = await session_read or Session()
+    session = await _checked(ctx, await session_read)
     turns = [turn for read in turn_reads if (turn := await read) is not None]
     missing = [turn.turn_id for turn in session.open if turn.turn_id not in turn_ids]
-    return Conversation(session, [*turns, *await load_turns(ctx, missing)])
+    conversation = Conversation(session, [*turns, *await load_turns(ctx, missing)])
+    for turn_id in (turn.turn_id for turn in session.open):
+        if turn_id not in conversation.turns:
+            raise broken(ctx, turn_key(turn_id), "is missing, although this turn is open")
+    return conversation
+
+
+async def load_session(ctx: ObjectContext | ObjectSharedContext) -> Session:
+    """Load the control data alone.
+
+    Errors: BrokenState.
+    """
+    return await _checked(ctx, await get(ctx, SESSION_KEY, Session))
+
+
+async def load_session_or_nothing(ctx: ObjectContext) -> Session:
+    """Load the control data, and take what cannot be read for nothing."""
+    stored = await cast("RestateDurableFuture[bytes | None]", ctx.get(SESSION_KEY, serde=BytesSerde()))
+    try:
+        return Session.model_validate_json(stored or b"{}")
+    except ValidationError:
+        return Session()
+
+
+async def _checked(ctx: ObjectContext | ObjectSharedContext, session: Session | None) -> Session:
+    """Refuse to begin at turn 1 where there are turns: it would write over them."""
+    if session is not None and session.last_turn_id > 0:
+        return session
+    if any(key.startswith(turn_key("")) for key in await ctx.state_keys()):
+        raise broken(ctx, SESSION_KEY, "is missing or empty, although there are turns")
+    return session or Session()
 
 
 async def load_turns(ctx: ObjectContext | ObjectSharedContext, turn_ids: Iterable[int]) -> list[Turn]:
@@ -79,8 +116,10 @@ async def _carry_out(ctx: ObjectContext, conversation: Conversation, effect: Eff
             run_id = conversation.turns[turn_id].invocation_id
             ref = TurnRef(turn_id=turn_id, invocation_id=run_id)
             ctx.object_send(agent_session.settle, ctx.key(), ref, send_delay=SETTLE_DELAY)
+        case Probe(turn_ids):
+            send_probe(ctx, (turn for turn in conversation.session.open if turn.turn_id in turn_ids))
         case Start(turn_id, with_context):
-            logger.info("Starting new agent run")
+            logger.info("Starting new agent run for %s (turn %d)", ctx.key(), turn_id)
             context = await context_of(ctx, conversation, turn_id, settings) if with_context else None
             start = TurnStart(turn_id=turn_id, limits=_limits(settings), context=context)
             run = ctx.object_send(agent_session.run, ctx.key(), start)
@@ -97,22 +136,58 @@ async def context_of(ctx: ObjectContext, conversation: Conversation, turn_id: in
     known = conversation.turns
     earlier = context_range(turn_id, settings)
     known |= {turn.turn_id: turn for turn in await load_turns(ctx, [n for n in earlier if n not in known])}
+    turns = [turn for n in earlier if (turn := known.get(n)) is not None and turn.status in IN_CONTEXT]
     budget = settings.context_tokens
-    history = []
-    for n in reversed(earlier):
-        turn = known.get(n)
-        if turn is None or turn.status not in IN_CONTEXT:
-            continue
-        budget -= estimate_tokens(turn.items)
-        if budget < 0:
-            break
-        history.append(turn.items)
-    return Context(history=tuple(reversed(history)), current=known[turn_id].items)
+    history = newest_turns([turn.items for turn in turns], room=budget, budget_tokens=budget)
+    return Context(history=tuple(map(tuple, history)), current=known[turn_id].items)
 
 
 def get(ctx: ObjectContext | ObjectSharedContext, key: str, model: type[S]) -> RestateDurableFuture[S | None]:
-    """Start to read one state key; reads that are started before the first is awaited share a round trip."""
-    return cast("RestateDurableFuture[S | None]", ctx.get(key, type_hint=model))
+    """Start to read one state key; reads that are started before the first is awaited share a round trip.
+
+    Errors: BrokenState when it is awaited.
+    """
+    return cast("RestateDurableFuture[S | None]", ctx.get(key, serde=_StateSerde(ctx, key, model)))
+
+
+def broken(ctx: ObjectContext | ObjectSharedContext, key: str, what: str) -> BrokenState:
+    """Return the error that names a state key and says what to do."""
+    return BrokenState(
+        f"The state key {key!r} of chat {ctx.key()!r} {what}. Repair it in the Restate UI (ChatService, State), "
+        "or erase the chat with `forget`"
+    )
+
+
+class _StateSerde(Serde[S | None]):
+    """Reads what `put` has written, and names the key of what somebody else has."""
+
+    def __init__(self, ctx: ObjectContext | ObjectSharedContext, key: str, model: type[S]) -> None:
+        self._ctx = ctx
+        self._key = key
+        self._model = model
+
+    def deserialize(self, buf: bytes) -> S | None:
+        try:
+            return self._model.model_validate_json(buf)
+        except ValidationError as exc:
+            first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
+            where = "".join(f" in {part}" for part in reversed(first["loc"]))
+            raise broken(self._ctx, self._key, f"cannot be read ({first['msg']}{where})") from exc
+
+    def serialize(self, obj: S | None) -> bytes:
+        return b"" if obj is None else obj.model_dump_json().encode()
+
+
+def send_probe(
+    ctx: ObjectContext | ObjectSharedContext, turns: Iterable[OpenTurn], *, delay: timedelta | None = None
+) -> None:
+    """Have the runs of these turns probed, now or later; while such a probe of the same runs is open, it is enough."""
+    refs = tuple(TurnRef(turn_id=turn.turn_id, invocation_id=turn.invocation_id) for turn in turns if turn.sent)
+    if refs:
+        names = " ".join([*(ref.invocation_id for ref in refs), "" if delay is None else "later"])
+        same = hashlib.sha256(names.encode()).hexdigest()
+        request = ProbeRequest(turns=refs)
+        ctx.object_send(agent_session.probe, ctx.key(), request, idempotency_key=same, send_delay=delay)
 
 
 def put(ctx: ObjectContext, key: str, value: Stored) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from app.transcript import AssistantItem, Item, ToolCall, ToolItem, ToolOutcome, UserItem
 
 CHARS_PER_TOKEN = 4  # the usual estimate for English; a tokenizer would tie the window to one model
+MIN_CUT_CHARS = 4000  # smaller items are never cut, whatever the budget
 TOKENS_PER_ITEM = 8  # role, ids and separators that an item costs on top of its text
 
 _NO_RESULT = {
@@ -48,16 +49,57 @@ def window(history: Sequence[Sequence[Item]], current: Sequence[Item], *, budget
 
     Of the earlier turns (`history`, oldest first) it takes whole ones, without a gap. Of the current turn it takes the
     messages that started it and everything from its last assistant item on, whatever the budget; what is between goes
-    from the oldest on, never a call without its results.
+    from the oldest on, never a call without its results. An item that alone would take more than half of the budget is
+    cut, rather than all that came before it; only what the user says in the current turn never is.
     """
-    kept, budget = _fit_turn(repair(current), budget_tokens)
-    turns = [kept]
-    for turn in map(repair, reversed(history)):
-        budget -= estimate_tokens(turn)
-        if budget < 0:
+    mine = _cut_big(repair(current), budget_tokens, room=budget_tokens, spared=UserItem)
+    kept, budget = _fit_turn(mine, budget_tokens)
+    turns = newest_turns([*map(repair, history)], room=budget, budget_tokens=budget_tokens)
+    return [item for turn in (*turns, kept) for item in turn]
+
+
+def newest_turns(history: Sequence[Sequence[Item]], *, room: int, budget_tokens: int) -> list[Sequence[Item]]:
+    """Return the newest turns of `history` that fit `room`, without a gap, oldest first.
+
+    A turn that does not fit has the items cut that would take more than half of `budget_tokens`.
+    """
+    kept: list[Sequence[Item]] = []
+    for whole in reversed(history):
+        turn = whole if estimate_tokens(whole) <= room else _cut_big(whole, budget_tokens, room=room)
+        room -= estimate_tokens(turn)
+        if room < 0:
             break
-        turns.append(turn)
-    return [item for turn in reversed(turns) for item in turn]
+        kept.append(turn)
+    return kept[::-1]
+
+
+def _cut_big(
+    items: Sequence[Item], budget_tokens: int, *, room: int, spared: type[UserItem] | tuple[()] = ()
+) -> list[Item]:
+    """Return `items` with the big ones cut, so that together they take half of the `room`."""
+    fair = max(budget_tokens * CHARS_PER_TOKEN // 2, MIN_CUT_CHARS)
+    big = {i for i, item in enumerate(items) if _chars(item) > fair and not isinstance(item, spared)}
+    limit = max(room * CHARS_PER_TOKEN // 2, MIN_CUT_CHARS) // max(1, len(big))
+    return [_cut(item, limit) if i in big else item for i, item in enumerate(items)]
+
+
+def _cut(item: Item, limit: int) -> Item:
+    """Return `item` with at most about `limit` characters: its beginning and its end; arguments stay JSON."""
+    if isinstance(item, AssistantItem):
+        limit //= 1 + len(item.tool_calls)
+        calls = tuple(
+            call
+            if len(call.arguments) <= limit
+            else call.model_copy(update={"arguments": f'{{"left_out": "{len(call.arguments)} characters"}}'})
+            for call in item.tool_calls
+        )
+        item = item.model_copy(update={"tool_calls": calls})
+    text, left_out = item.content, len(item.content) - limit
+    if left_out <= 0:
+        return item
+    end = limit // 2
+    shown = f"{text[: limit - end]}\n[… {left_out} characters are left out here …]\n{text[len(text) - end :]}"
+    return item.model_copy(update={"content": shown})
 
 
 def _fit_turn(items: list[Item], budget: int) -> tuple[list[Item], int]:

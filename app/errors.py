@@ -8,12 +8,14 @@ AgentError
 │   └── TooManyPending  over the limit of waiting messages (429)
 ├── LLMError            the LLM gave no usable reply
 │   ├── LLMUnavailable  a passing fault: worth another attempt
-│   └── LLMRejected     a lasting fault: another attempt would end the same way
+│   ├── LLMRejected     a lasting fault: another attempt would end the same way
+│   └── ReplyTooLong    the reply was over our limit, and was cut off there
 ├── StepFailed          a durable step ended without a result
 ├── AgentFailed         a background agent ended without a result
 ├── FunctionError       what a function of a background agent raises to say whether another attempt may help
 │   ├── RetryableError
 │   └── NonRetryableError
+├── BrokenState         a stored key cannot be read, or is missing
 ├── AdminUnavailable    Restate's admin API does not answer
 ├── DeterminismError    durable code did what no replay could repeat
 └── DefinitionError     a wrong declaration, found at import time
@@ -64,9 +66,10 @@ class TooManyPending(UsageError):
 
 
 class LLMError(AgentError):
-    """The LLM gave no usable reply."""
+    """The LLM gave no usable reply. `text` is what had arrived of its answer."""
 
     retryable = False
+    text = ""
 
 
 class LLMUnavailable(LLMError):
@@ -84,6 +87,10 @@ class LLMRejected(LLMError):
     """The LLM refused the request; it would refuse it again."""
 
     status = 502
+
+
+class ReplyTooLong(LLMError):
+    """The reply of the LLM was longer than MAX_REPLY_CHARS."""
 
 
 class StepFailed(AgentError):
@@ -129,6 +136,10 @@ class NonRetryableError(FunctionError):
     """The function failed; another attempt would end the same way."""
 
     retryable = False
+
+
+class BrokenState(AgentError):
+    """A stored key cannot be read, or is missing; somebody has edited the state."""
 
 
 class AdminUnavailable(AgentError):

@@ -1,79 +1,116 @@
 """Starts things: `python app/main.py` the service, `python app/main.py up` the service and a Restate server of its own.
 
-The only module that starts anything; holds no logic of chats, agents or turns.
+`python app/main.py help` names the rest. The only module that starts anything; no logic of chats, agents or turns.
 """
 
-import asyncio
-import logging
+import signal
 import sys
+
+# Ctrl-C while the rest is imported, or before anything runs: the end, without a traceback.
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import asyncio
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 # Run as a file, the first place of the path is app/ itself, where `import app` finds nothing.
 if not __package__:
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-import restate
 from pydantic import ValidationError
 
-from app import background, stack
+from app import background, rollout, stack
 from app.agent_session import agent_session
+from app.background.takeover import standing_by
 from app.background_agents import AGENTS, FUNCTIONS
 from app.chat import chat_service
+from app.endpoint import build_endpoint
 from app.errors import AgentError
+from app.journal_watch import JournalWatch
+from app.logs import set_up_logging
 from app.place import Place
 from app.serving import serve_until_stopped
 from app.settings import Settings, explain, get_settings
+from app.text import printable
+from app.unfit import end_unfit
 
 if TYPE_CHECKING:
     from hypercorn.typing import ASGIFramework
 
 
-def main(arguments: list[str]) -> int:
-    """Run what `arguments` ask for until SIGINT or SIGTERM; return the exit code.
+USAGE = """\
+python app/main.py               the service, at HOST:PORT
+python app/main.py up            the service and a Restate server, registered with each other
+python app/main.py server        a Restate server alone, with the data of `up`
+python app/main.py reset         erase the chats of `up`, for good
+python app/main.py register URL  make the service at URL known to Restate, beside the version before it
+python app/main.py drained URL   say whether the service at URL may be stopped; exit code 0 if it may"""
 
-    Exit codes: 0 asked to end; 1 it cannot run, for the reason on stderr; 2 a setting or an argument is wrong.
+
+def main(arguments: list[str]) -> int:
+    """Run what `arguments` ask for, servers until SIGINT or SIGTERM; return the exit code.
+
+    Exit codes: 0 asked to end, or done; 1 it cannot, for the reason on stderr; 2 a setting or an argument is wrong.
     """
-    if arguments not in ([], ["up"]):
-        return _refuse(
-            2, f"{' '.join(arguments)!r} is not known; say nothing for the service, `up` for the whole stack."
-        )
+    if arguments in (["help"], ["--help"], ["-h"]):
+        return _refuse(0, USAGE)
     try:
         settings = get_settings()
     except ValidationError as error:
         return _refuse(2, *explain(error))
-    try:
-        asyncio.run(stack.run(settings) if arguments else run_service(settings))
     except AgentError as error:
-        return _refuse(1, error.message)
+        return _refuse(2, printable(error.message))
+    set_up_logging(settings.log_level)
+    try:
+        match arguments:
+            case []:
+                asyncio.run(run_service(settings))
+            case ["up"]:
+                asyncio.run(stack.run(settings))
+            case ["server"]:
+                stack.run_server(settings)
+            case ["reset"]:
+                stack.reset(settings)
+            case ["register" | "drained" as command]:
+                example = Place(settings.host, settings.port, "PORT").url
+                return _refuse(2, f"`{command}` needs the URL of a service: python app/main.py {command} {example}")
+            case ["register" | "drained", url] if (wrong := rollout.wrong_url(url)) is not None:
+                return _refuse(2, wrong)
+            case ["register", url]:
+                print(rollout.register(settings, url))
+            case ["drained", url]:
+                drained, report = rollout.drained(settings, url)
+                print(report)
+                return 0 if drained else 1
+            case _:
+                return _refuse(2, f"{printable(' '.join(arguments))!r} is not known. What can be said:", USAGE)
+    except AgentError as error:
+        return _refuse(1, printable(error.message))
     return 0
 
 
 async def run_service(settings: Settings) -> None:
     """Serve the application until SIGINT or SIGTERM.
 
-    Errors: UsageError when the port cannot be listened on.
+    Errors: UsageError when the port cannot be listened on, or anybody on the network could call it.
     """
-    _set_up_logging(settings.log_level)
-    await serve_until_stopped(build_app(settings), Place(settings.host, settings.port, "PORT"))
+    app, place = build_app(settings), Place(settings.host, settings.port, "PORT")
+    async with standing_by(place):
+        await serve_until_stopped(app, place)
 
 
 def build_app(settings: Settings) -> "ASGIFramework":
-    """Return the ASGI application that serves every Restate service of this project."""
+    """Return the ASGI application that serves every Restate service of this project.
+
+    Errors: UsageError where anybody on the network could call it.
+    """
     if settings.inactivity_timeout_s is not None:
         agent_session.inactivity_timeout = timedelta(seconds=settings.inactivity_timeout_s)
     agents = background.services(agents=AGENTS, functions=FUNCTIONS)
-    return cast("ASGIFramework", restate.app([chat_service, agent_session, *agents]))
-
-
-def _set_up_logging(level: str) -> None:
-    logging.basicConfig(level=level)
-    # They would write a line for every request.
-    for chatty in ("httpx", "httpx2", "httpcore", "httpcore2", "hpack"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    # It warns at each start that the SDK's application has no lifespan.
-    logging.getLogger("hypercorn.error").setLevel(logging.ERROR)
+    app = build_endpoint([chat_service, agent_session, *agents], settings)
+    return JournalWatch(app, (chat_service.name, agent_session.name), end_unfit)
 
 
 def _refuse(exit_code: int, *sentences: str) -> int:
@@ -82,4 +119,7 @@ def _refuse(exit_code: int, *sentences: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    exit_code = main(sys.argv[1:])
+    # What is left is the interpreter's own end: a second Ctrl-C would only leave a traceback of it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(exit_code)

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from app.boundary import Input
 from app.modes import Decision, Mode
-from app.transcript import Item, Message, Stored, TurnStatus, Usage
+from app.transcript import Item, Message, Stored, TurnStatus, Usage, Wait
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Absent = Field(None, exclude_if=lambda value: value is None)  # left out of the answer when it does not apply
@@ -108,11 +108,14 @@ class WaitingMessage(Stored):
 
 
 class OpenTurnStatus(Stored):
+    """An open turn; `waiting_for` is there while the turn waits before it tries something again."""
+
     turn_id: int
     status: TurnStatus
     stopping: bool
     invocation_id: str
     waiting: list[WaitingMessage]
+    waiting_for: Wait | None = Absent
 
 
 class ChatStatus(Stored):
@@ -137,7 +140,7 @@ class ModeAnswer(Stored):
 
 
 class ChangeAnswer(Stored):
-    """`applied`, or `already_taken` if the agent has the message (or it never existed)."""
+    """`applied`, or `already_taken` if the message waits no more: the agent has it, or it was withdrawn."""
 
     result: Literal["applied", "already_taken"]
 
@@ -186,6 +189,12 @@ class TurnRef(Stored):
     invocation_id: str
 
 
+class ProbeRequest(Stored):
+    """Names runs that may be dead."""
+
+    turns: tuple[TurnRef, ...]
+
+
 class BeginAnswer(Stored):
     """The context of a turn; None if it was withdrawn meanwhile."""
 
@@ -212,13 +221,17 @@ class TakenInput(Stored):
 
 
 class Report(TurnRef):
-    """What a turn produced since its last report; `offset` counts the items reported before."""
+    """What a turn produced since its last report; `offset` counts the items reported before.
+
+    `waiting_for` is what the turn waits for from here on; the next report ends that.
+    """
 
     offset: int
     items: tuple[Item, ...]
     usage: Usage = Usage()
     started_at: float | None = None
     ended_at: float | None = None
+    waiting_for: Wait | None = None
 
 
 class EndTurn(Report):
@@ -241,3 +254,12 @@ class TurnResult(Stored):
 
     turn_id: int
     status: TurnStatus
+
+
+# From ChatService to itself
+
+
+class EraseRequest(Stored):
+    """What is left of a chat after `forget`: the journals of its invocations, up to that of `forget` itself."""
+
+    forget_id: str

@@ -6,14 +6,17 @@ Knows nothing of what it serves. Ends within 4 s, however many requests are open
 import asyncio
 import logging
 import signal
+import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from restate.server import install_shutdown_hook
 
+from app.http2 import make_fit
 from app.place import Place
+from app.stall_watch import watch_stalls
 
 if TYPE_CHECKING:
     from hypercorn.typing import (
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 _UNBOUNDED = 2**31 - 1
 _DRAIN_S = 2
 _CLOSE_S = 1
+_BROKEN_CONNECTION = "Unhandled exception in client_connected_cb"  # asyncio's words
 
 logger = logging.getLogger("main")
 
@@ -51,14 +55,30 @@ async def serve_until_stopped(app: "ASGIFramework", place: Place) -> None:
         await stop.wait()
         await requests.finish()
 
+    loop.set_exception_handler(lambda loop, context: _tell(loop, context, ending=stop.is_set()))
+    # Hypercorn makes it for a connection that is closed meanwhile.
+    warnings.filterwarnings("ignore", message="coroutine 'TCPServer._idle_timeout' was never awaited")
+    make_fit()
     config = _config(place)
     logger.info("Listening on http://%s", place)
     try:
-        await serve(requests, config, shutdown_trigger=finished)
+        async with watch_stalls():
+            await serve(requests, config, shutdown_trigger=finished)
     except ExceptionGroup:
         if not stop.is_set():
             raise
         logger.debug("A connection broke while it was closed", exc_info=True)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any], *, ending: bool) -> None:
+    """Log what nobody caught: at the end nothing, of a connection one line, of all else what asyncio logs."""
+    if ending:
+        logger.debug("While it ended: %s", context["message"], exc_info=context.get("exception"))
+    elif context["message"] == _BROKEN_CONNECTION:
+        logger.warning("A connection broke: %r", context.get("exception"))
+        logger.debug("It broke here", exc_info=context.get("exception"))
+    else:
+        loop.default_exception_handler(context)
 
 
 class _Requests:
@@ -75,6 +95,10 @@ class _Requests:
         self._cut = False
 
     async def __call__(self, scope: "Scope", receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
+        if self._cut and scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 503, "headers": [], "trailers": False})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
         input_ended = asyncio.Event()
         reading = False
 

@@ -64,6 +64,13 @@ class Settle:
 
 
 @dataclass(frozen=True)
+class Probe:
+    """Look whether the runs of these turns are over, and close each turn whose run is."""
+
+    turn_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class RingDoorbell:
     """Resolve an awakeable."""
 
@@ -72,4 +79,4 @@ class RingDoorbell:
     content: str
 
 
-Effect = Start | Cancel | Settle | RingDoorbell
+Effect = Start | Cancel | Settle | Probe | RingDoorbell

@@ -7,10 +7,13 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
+import restate
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.errors import UsageError
 from app.modes import Mode
+from app.text import printable, shorten
 
 PositiveInt = Annotated[int, Field(gt=0)]
 Port = Annotated[int, Field(gt=0, lt=65536)]
@@ -18,10 +21,29 @@ Seconds = Annotated[float, Field(ge=0)]
 SecondsOrNone = Annotated[Seconds | None, BeforeValidator(lambda value: None if value == "none" else value)]
 
 
+def _identity_keys(value: object) -> object:
+    """Split a comma-separated list of keys, each of which the SDK must be able to read."""
+    if not isinstance(value, str):
+        return value
+    keys = tuple(key for each in value.split(",") if (key := each.strip()))
+    for key in keys:
+        try:
+            restate.app([], identity_keys=[key])
+        except Exception as exc:  # the SDK's own type is private to its native part
+            raise ValueError(f"{key!r} is no public key of a Restate server ({exc}): it logs its own at start") from exc
+    return keys
+
+
+IdentityKeys = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_identity_keys)]
+
+
+ENV_FILE = ".env"  # in the current folder
+
+
 class Settings(BaseSettings):
     """The settings, frozen. Names are those of the environment variables in lower case; `_s` is seconds."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True)
 
     mode: Mode = Field(Mode.INTERRUPT, description="What a message does while the agent is busy, if nothing else says")
     instructions: str = Field(
@@ -36,9 +58,23 @@ class Settings(BaseSettings):
     openai_model: str = Field("gpt-4o-mini", description="Model name sent to the LLM server")
     llm_timeout_s: float = Field(60, gt=0, description="Longest silence of the LLM server before a call is given up")
     llm_attempts: PositiveInt = Field(4, description="Attempts at an LLM call that meets 429, 5xx or a broken stream")
+    llm_max_retry_after_s: Seconds = Field(
+        60, description="Longest wait that the LLM server may ask for; beyond it the turn fails at once"
+    )
+    llm_max_connections: PositiveInt = Field(
+        10_000, description="LLM calls at the same time; others wait for a place, for `LLM_TIMEOUT_S` at most"
+    )
 
     host: str = Field("127.0.0.1", description="Address that the service listens on")
     port: Port = Field(9080, description="Port that the service listens on")
+    restate_identity_keys: IdentityKeys = Field(
+        None,
+        description="Public keys of the Restate servers that may call the service, with commas between",
+    )
+    allow_unsigned_requests: bool = Field(
+        False,
+        description="Let whoever reaches `HOST` call the service, where there are no `RESTATE_IDENTITY_KEYS`",
+    )
     restate_ingress_url: str = Field("http://localhost:8080", description="Where clients reach Restate")
     restate_admin_url: str = Field("http://localhost:9070", description="Restate's admin API and UI")
     restate_server: str | None = Field(
@@ -50,6 +86,9 @@ class Settings(BaseSettings):
     inactivity_timeout_s: SecondsOrNone = Field(
         3600, description="How long a turn may be silent before Restate suspends it; `none` leaves it to the server"
     )
+    function_threads: PositiveInt = Field(
+        200, description="Threads of functions, plain or blocking, at the same time; the next ones wait"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe level of log lines that are written"
     )
@@ -58,9 +97,19 @@ class Settings(BaseSettings):
     max_pending: PositiveInt = Field(32, description="Messages of one chat that may wait for the agent (429 beyond)")
     max_message_chars: PositiveInt = Field(32_000, description="Length of one message (413 beyond)")
     max_tool_result_chars: PositiveInt = Field(20_000, description="Length of one tool result; the rest is cut off")
+    max_reply_chars: PositiveInt = Field(
+        200_000, description="Length of one LLM reply; the rest is cut off and the turn ends as `limit_reached`"
+    )
     tool_concurrency: PositiveInt = Field(8, description="Tool calls of one iteration that run at the same time")
     context_tokens: PositiveInt = Field(24_000, description="Size of what the LLM sees of the chat, estimated")
     context_turns: PositiveInt = Field(50, description="Most turns of the chat that the LLM sees")
+
+    max_event_chars: PositiveInt = Field(
+        256_000, description="Size as JSON of what an event, a query or the start of a background agent brings (413)"
+    )
+    handler_grace_s: Seconds = Field(
+        60, description="How long event handlers may go on when `run` has ended or starts afresh; then cancelled"
+    )
 
     offline_pace_s: Seconds = Field(1.0, description="Duration of each LLM call and task of the offline model")
     offline_iterations: int = Field(3, ge=0, description="Iterations of the offline model before its answer")
@@ -71,19 +120,27 @@ class Settings(BaseSettings):
 def get_settings() -> Settings:
     """Return the settings of this process.
 
-    Errors: pydantic.ValidationError names each variable with a wrong value.
+    Errors: pydantic.ValidationError names each variable with a wrong value; UsageError if `.env` cannot be read.
     """
-    return Settings()
+    try:
+        return Settings()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = "it is not UTF-8" if isinstance(error, UnicodeDecodeError) else error.strerror
+        raise UsageError(
+            f"Cannot read {Path(ENV_FILE).absolute()}: {reason}. "
+            "Make it a text in UTF-8 that you may read, or remove it."
+        ) from error
 
 
 def explain(error: ValidationError) -> list[str]:
     """Return one sentence for each setting that has a wrong value: the variable, its value and what it must be."""
     return [
-        f"{str(problem['loc'][0]).upper()}={problem['input']!r} cannot be used; {_cure(problem['msg'])}."
+        f"{str(problem['loc'][0]).upper()}={shorten(repr(problem['input']), 200)} cannot be used; "
+        f"{printable(_cure(problem['msg']))}."
         for problem in error.errors(include_url=False)
     ]
 
 
 def _cure(message: str) -> str:
     """Turn pydantic's words into what to do: "Input should be 'A' or 'B'" becomes "it must be 'A' or 'B'"."""
-    return message.replace("Input should be", "it must be")
+    return message.removeprefix("Value error, ").replace("Input should be", "it must be")

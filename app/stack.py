@@ -6,7 +6,6 @@ Knows nothing of chats and agents; what it needs of the service is its file, its
 import asyncio
 import ctypes
 import os
-import platform
 import shutil
 import signal
 import sys
@@ -18,17 +17,32 @@ from typing import IO, Self
 
 import httpx
 
-from app.errors import AgentError, UsageError
+from app.endpoint import require_callers_known
+from app.errors import AgentError
+from app.local_server import (
+    LOG,
+    ROOT,
+    erase_data,
+    find_restate_server,
+    open_log,
+    prepare_data,
+    require_startable,
+    server_command,
+    server_variables,
+    space_warning,
+)
 from app.place import Place
 from app.settings import Settings
+from app.text import printable
 
-ROOT = Path(__file__).resolve().parent.parent
+__all__ = ["ROOT", "Places", "end_with_parent", "find_restate_server", "reset", "run", "run_server"]
 
-_LOG = "restate.log"
 _START_S = 60  # a laptop that wakes up, with a data folder to recover; half a second is usual
 _STOP_S = 4  # the service drains for 2
 _POLL_S = 0.05
+_SPACE_POLL_S = 5
 _PR_SET_PDEATHSIG = 1
+_CALLABLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - one address of all that are listened on
 
 
 @dataclass(frozen=True)
@@ -41,9 +55,8 @@ class Places:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        callable_host = "127.0.0.1" if settings.host == "0.0.0.0" else settings.host  # noqa: S104 - compared, not bound
         return cls(
-            service=Place(callable_host, settings.port, "PORT"),
+            service=Place(_CALLABLE.get(settings.host, settings.host), settings.port, "PORT"),
             ingress=Place.of_url(settings.restate_ingress_url, "RESTATE_INGRESS_URL"),
             admin=Place.of_url(settings.restate_admin_url, "RESTATE_ADMIN_URL"),
         )
@@ -54,10 +67,12 @@ async def run(settings: Settings) -> None:
 
     Chats and the log of the server are kept in the data folder. The children do not outlive this process, on Linux
     not even when it is killed.
-    Errors: UsageError when a port is taken or no server is installed; AgentError when one of the two ends or never
-    gets ready.
+    Errors: UsageError when a port is taken, the data is in use or no server is installed; AgentError when one of the
+    two ends or never gets ready.
     """
+    require_callers_known(settings)
     binary = find_restate_server(settings.restate_server)
+    require_startable(ROOT / settings.restate_data)
     places = Places.of(settings)
     for place in (places.service, places.ingress, places.admin):
         place.require_free()
@@ -66,40 +81,47 @@ async def run(settings: Settings) -> None:
     for signum in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
 
-    print("Starting restate-server and the service …", flush=True)
-    data = ROOT / settings.restate_data
-    data.mkdir(parents=True, exist_ok=True)
+    data = _prepared_data(settings)
+    _say("Starting restate-server and the service …")
     async with AsyncExitStack() as children:
-        log = children.enter_context((data / _LOG).open("w"))
-        server = await _start("restate-server", *_server_command(binary), env=_server_env(places), cwd=data, output=log)
+        log = children.enter_context(open_log(data))
+        server = await _start("restate-server", *server_command(binary), env=_server_env(places), cwd=data, output=log)
         children.push_async_callback(server.end)
         service = await _start("the service", sys.executable, str(ROOT / "app" / "main.py"))
         children.push_async_callback(service.end)
         await _first_of(
             stop.wait(),
             _welcome(settings, places, stop),
-            server.fail_when_ended(f"; its log is {data / _LOG}"),
+            _watch_space(data),
+            server.fail_when_ended(f"; its log is {data / LOG}"),
             service.fail_when_ended("; its last words are above"),
         )
-        print("\nStopping …", flush=True)
+        _say("\nStopping …")
 
 
-def find_restate_server(configured: str | None = None) -> str:
-    """Return the path of a `restate-server`: the configured one, the pinned one in `.restate`, the one on PATH.
+def run_server(settings: Settings) -> None:
+    """Become the Restate server, with the data of `run`; its log goes to the terminal. Returns only by an error.
 
-    Errors: UsageError says how to get one.
+    Errors: UsageError when a port is taken, the data is in use or no server is installed.
     """
-    system = platform.system().lower()
-    machine = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    pinned = ROOT / f".restate/node_modules/@restatedev/restate-server-{system}-{machine}/bin/restate-server"
-    candidates = [configured] if configured else [str(pinned), "restate-server"]
-    for candidate in candidates:
-        if found := shutil.which(candidate):
-            return found
-    raise UsageError(
-        f"No restate-server at {' or '.join(candidates)}. `make run` installs the pinned one; "
-        "RESTATE_SERVER names another."
-    )
+    binary = find_restate_server(settings.restate_server)
+    require_startable(ROOT / settings.restate_data)
+    places = Places.of(settings)
+    for place in (places.ingress, places.admin):
+        place.require_free()
+    data = _prepared_data(settings)
+    _say(f"Start the service with `python app/main.py`, then `python app/main.py register http://{places.service}`.")
+    os.chdir(data)
+    os.execve(binary, server_command(binary), _server_env(places))  # noqa: S606 - no shell is wanted
+
+
+def reset(settings: Settings) -> None:
+    """Erase the chats and logs of `run`.
+
+    Errors: UsageError while a server has them, or if they cannot be erased.
+    """
+    data = ROOT / settings.restate_data
+    _say(f"Erased the chats in {data}." if erase_data(data) else f"There are no chats in {data}.")
 
 
 def end_with_parent() -> Callable[[], object] | None:
@@ -153,19 +175,19 @@ async def _start(
     return _Child(name, process)
 
 
-def _server_command(binary: str) -> list[str]:
-    # It runs in its data folder and calls it `.`: the path of its socket there must stay under 108 characters.
-    options = ["--no-logo", "--log-disable-ansi-codes", "true"]
-    return [binary, *options, "--config-file", str(ROOT / "restate.toml"), "--base-dir", "."]
-
-
 def _server_env(places: Places) -> dict[str, str]:
-    # Passed on, not read: the server has settings of its own (RESTATE_WORKER__…).
-    return {
-        **os.environ,
-        "RESTATE_INGRESS__BIND_ADDRESS": str(places.ingress),
-        "RESTATE_ADMIN__BIND_ADDRESS": str(places.admin),
-    }
+    return server_variables(os.environ, ingress=places.ingress, admin=places.admin)
+
+
+def _prepared_data(settings: Settings) -> Path:
+    data = ROOT / settings.restate_data
+    if warning := prepare_data(data):
+        _say(warning)
+    return data
+
+
+def _say(text: str) -> None:
+    print(printable(text, keep="\n"), flush=True)
 
 
 async def _first_of(*waits: Coroutine[None, None, object]) -> None:
@@ -193,9 +215,20 @@ async def _welcome(settings: Settings, places: Places, stop: asyncio.Event) -> N
             deployment = {"uri": f"http://{places.service}", "force": True}
             await _answers(http, "POST", f"http://{places.admin}/deployments", json=deployment)
     except TimeoutError as error:
-        raise AgentError(f"Not ready after {_START_S} s; the log of restate-server is {data / _LOG}.") from error
-    print(_directions(settings, places), flush=True)
+        raise AgentError(f"Not ready after {_START_S} s; the log of restate-server is {data / LOG}.") from error
+    _say(_directions(settings, places))
     await stop.wait()
+
+
+async def _watch_space(data: Path) -> None:
+    """Warn each time that the space for the data becomes little."""
+    warned = False
+    while True:
+        warning = space_warning(data, shutil.disk_usage(data).free)
+        if warning and not warned:
+            _say(warning)
+        warned = warning is not None
+        await asyncio.sleep(_SPACE_POLL_S)
 
 
 async def _answers(http: httpx.AsyncClient, method: str, url: str, json: object = None) -> None:
@@ -219,7 +252,7 @@ The agent is ready: mode {settings.mode}, {"the offline model" if offline else s
   Restate UI   {settings.restate_admin_url}
   ingress      {settings.restate_ingress_url}
   service      http://{places.service}
-  server log   {data / _LOG}
+  server log   {data / LOG}
 
 Talk to it:
 

@@ -9,22 +9,28 @@ from collections.abc import Mapping, Sequence
 from app.context import synthetic_result
 from app.durable import get_logger
 from app.errors import AgentError
+from app.text import clean, shorten, words_of
 from app.tools import Tool
 from app.transcript import ToolCall, ToolItem, ToolOutcome
 
 logger = get_logger("agent_session")
 
+LOGGED_CHARS = 200  # of the arguments
+
 
 class ToolCalls:
-    """The calls of one assistant item.
+    """The calls of one assistant item. `owner` is whose they are, for the log.
 
     Durable: tools run on the durable loop, in a replay exactly as before.
     """
 
-    def __init__(self, calls: Sequence[ToolCall], tools: Mapping[str, Tool], *, max_result_chars: int) -> None:
+    def __init__(
+        self, calls: Sequence[ToolCall], tools: Mapping[str, Tool], *, max_result_chars: int, owner: str = "nobody"
+    ) -> None:
         self._calls = calls
         self._tools = tools
         self._max_result_chars = max_result_chars
+        self._owner = owner
         self._started: set[str] = set()
         self._results: dict[str, ToolItem] = {}
 
@@ -53,7 +59,9 @@ class ToolCalls:
             if skip.is_set():
                 return
             self._started.add(call.call_id)
+            logger.info("Calling tool %s for %s: %s", call.name, self._owner, shorten(call.arguments, LOGGED_CHARS))
             content, outcome = await self._call(call)
+        content = clean(content)
         if len(content) > self._max_result_chars:
             content = f"{content[: self._max_result_chars]}\n[cut off: {len(content)} characters]"
         self._results[call.call_id] = ToolItem(call_id=call.call_id, name=call.name, content=content, outcome=outcome)
@@ -64,9 +72,12 @@ class ToolCalls:
             known = ", ".join(sorted(self._tools)) or "none"
             return f"There is no tool {call.name!r}. The tools are: {known}.", ToolOutcome.FAILED
         try:
-            return await tool.call(call.arguments), ToolOutcome.OK
+            content = await tool.call(call.arguments)
         except AgentError as exc:
-            return exc.message, ToolOutcome.FAILED
+            return words_of(exc), ToolOutcome.FAILED
         except Exception as exc:  # a tool's failure is a result for the LLM
-            logger.warning("Tool %s failed", call.name, exc_info=True)
-            return f"The tool failed: {exc!r}", ToolOutcome.FAILED
+            logger.warning("Tool %s failed for %s", call.name, self._owner, exc_info=True)
+            return f"The tool failed: {type(exc).__name__}({words_of(exc)!r})", ToolOutcome.FAILED
+        if not isinstance(content, str):  # whatever its annotation says
+            return f"The tool returned {type(content).__name__}, not text.", ToolOutcome.FAILED
+        return content, ToolOutcome.OK

@@ -6,7 +6,7 @@ Pure: no I/O, no Restate. Fields are only ever added, with a default, so that ne
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from app.modes import Mode
 
@@ -41,10 +41,11 @@ class Finish(StrEnum):
     LENGTH = "length"
     CONTENT_FILTER = "content_filter"
     ABORTED = "aborted"  # we ended the call; the text is what had arrived
+    BROKEN = "broken"  # the server did not finish the reply; the text is what had arrived
 
     @property
     def partial(self) -> bool:
-        return self in (Finish.LENGTH, Finish.CONTENT_FILTER, Finish.ABORTED)
+        return self in (Finish.LENGTH, Finish.CONTENT_FILTER, Finish.ABORTED, Finish.BROKEN)
 
 
 class ToolOutcome(StrEnum):
@@ -102,6 +103,13 @@ class Usage(Stored):
         )
 
 
+class Wait(Stored):
+    """What a turn waits for before it goes on by itself, and until when."""
+
+    reason: str
+    until: AwareDatetime
+
+
 class TurnStatus(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
@@ -117,7 +125,7 @@ class Turn(Stored):
     """One turn. `pending` are messages that its run has not been given yet; `items` what the LLM has seen or said.
 
     `reported` counts the items that the run reported (assistant and tool items), so that a report that comes twice
-    is stored once.
+    is stored once. `waiting_for` is what its run last said that it waits for.
     """
 
     turn_id: int
@@ -129,5 +137,6 @@ class Turn(Stored):
     reported: int = 0
     usage: Usage = Usage()
     error: str | None = None
+    waiting_for: Wait | None = None
     started_at: float | None = None  # seconds since 1970, of the first LLM call
     ended_at: float | None = None

@@ -29,23 +29,15 @@ async def restate_server(
     request: pytest.FixtureRequest, restate_binary: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RestateServer]:
     """A server for the whole run, once as it is and once where every wait is a replay; use a fresh key per test."""
-    server = RestateServer(restate_binary, tmp_path_factory.mktemp("restate"), always_replay=request.param)
-    try:
-        await server.start()
+    async with RestateServer(restate_binary, tmp_path_factory.mktemp("restate"), always_replay=request.param) as server:
         yield server
-    finally:
-        server.kill9()
 
 
 @pytest_asyncio.fixture
 async def own_restate_server(restate_binary: str, tmp_path: Path) -> AsyncIterator[RestateServer]:
     """A server that the test may kill."""
-    server = RestateServer(restate_binary, tmp_path)
-    try:
-        await server.start()
+    async with RestateServer(restate_binary, tmp_path) as server:
         yield server
-    finally:
-        server.kill9()
 
 
 StartService = Callable[..., Awaitable[Service]]

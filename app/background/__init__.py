@@ -8,11 +8,13 @@
 from app.background import agent, function, workflow
 from app.background.children import ChildStart
 from app.background.client import Restack
+from app.background.event import AgentEvent
+from app.background.info import AgentInfo
 from app.background.log import log
-from app.background.protocol import AgentDescription, AgentEvent, ParentClosePolicy, Status
+from app.background.options import CloudConnectionOptions, ResourceOptions, ServiceOptions
+from app.background.protocol import AgentDescription, ParentClosePolicy, Status
 from app.background.retry import RetryPolicy
 from app.background.runtime import (
-    AgentInfo,
     agent_info,
     all_events_finished,
     condition,
@@ -20,7 +22,15 @@ from app.background.runtime import (
     uuid,
 )
 from app.background.runtime import agent_info as workflow_info
-from app.background.schedule_spec import ScheduleIntervalSpec, ScheduleSpec, cron, interval
+from app.background.schedule_spec import (
+    ScheduleCalendarSpec,
+    ScheduleIntervalSpec,
+    ScheduleRange,
+    ScheduleSpec,
+    cron,
+    interval,
+)
+from app.background.sensitive_codec import Sensitive, SensitiveFieldsCodec, create_aes_gcm_encryption, sensitive
 from app.background.serve import import_functions, services
 from app.errors import AgentFailed, NonRetryableError, RetryableError, StepFailed
 
@@ -30,24 +40,33 @@ __all__ = [
     "AgentFailed",
     "AgentInfo",
     "ChildStart",
+    "CloudConnectionOptions",
     "NonRetryableError",
     "ParentClosePolicy",
+    "ResourceOptions",
     "Restack",
     "RetryPolicy",
     "RetryableError",
+    "ScheduleCalendarSpec",
     "ScheduleIntervalSpec",
+    "ScheduleRange",
     "ScheduleSpec",
+    "Sensitive",
+    "SensitiveFieldsCodec",
+    "ServiceOptions",
     "Status",
     "StepFailed",
     "agent",
     "agent_info",
     "all_events_finished",
     "condition",
+    "create_aes_gcm_encryption",
     "cron",
     "function",
     "import_functions",
     "interval",
     "log",
+    "sensitive",
     "services",
     "sleep",
     "uuid",

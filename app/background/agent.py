@@ -3,11 +3,15 @@
 A list of names; each does its job in a module of its own.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, overload
 
+from app.background import agent  # itself: the published library spells it `from …agent import agent`
+from app.background.children import ChildCancellation as ChildWorkflowCancellationType
 from app.background.children import ChildStart, child_execute, child_start
 from app.background.definition import define, marker
+from app.background.external import get_external_agent_handle
+from app.background.ignored import ignored
 from app.background.log import log
 from app.background.protocol import ParentClosePolicy
 from app.background.retry import RetryPolicy
@@ -20,15 +24,18 @@ from app.background.runtime import (
     uuid,
 )
 from app.background.runtime import continue_as_new as agent_continue_as_new
+from app.background.serve import import_functions
 from app.background.stepping import step
 from app.errors import NonRetryableError, RetryableError
 
 __all__ = [
     "ChildStart",
+    "ChildWorkflowCancellationType",
     "NonRetryableError",
     "ParentClosePolicy",
     "RetryPolicy",
     "RetryableError",
+    "agent",
     "agent_continue_as_new",
     "agent_info",
     "all_events_finished",
@@ -37,6 +44,8 @@ __all__ = [
     "condition",
     "defn",
     "event",
+    "get_external_agent_handle",
+    "import_functions",
     "log",
     "run",
     "should_continue_as_new",
@@ -47,21 +56,29 @@ __all__ = [
 ]
 
 C = TypeVar("C", bound=type)
+H = TypeVar("H", bound=Callable[..., Awaitable[Any]])
+Q = TypeVar("Q", bound=Callable[..., Any])
 
 
-def defn(name: str | None = None, description: str | None = None) -> Callable[[C], C]:
+def defn(name: str | None = None, description: str | None = None, *, mcp: bool = False) -> Callable[[C], C]:
     """Mark a class as an agent; `name` is what clients and Restate know it by, the class name if absent.
 
-    Errors: DefinitionError, at import time.
+    `mcp` has no meaning here. Errors: DefinitionError, at import time.
     """
+    if mcp:
+        ignored("agent.defn(mcp=True)", "agents are not offered as MCP tools")
     return lambda cls: define(cls, kind="agent", name=name, description=description)
 
 
-def run(function: Any = None) -> Any:
+def run(function: H) -> H:
     """Mark the coroutine method that is the agent; it takes at most one input. Errors: DefinitionError."""
     return marker("run", function)
 
 
+@overload
+def event(function: H) -> H: ...
+@overload
+def event(*, name: str | None = None) -> Callable[[H], H]: ...
 def event(function: Any = None, *, name: str | None = None) -> Any:
     """Mark a coroutine method as the handler of an event; what it returns goes to the sender who waits for it.
 
@@ -71,6 +88,11 @@ def event(function: Any = None, *, name: str | None = None) -> Any:
     return marker("event", function, name=name)
 
 
-def state(function: Any = None, *, name: str | None = None) -> Any:
+@overload
+def state(fn: Q, name: str | None = None, description: str | None = None) -> Q: ...
+@overload
+def state(*, name: str | None = None, description: str | None = None) -> Callable[[Q], Q]: ...
+def state(fn: Any = None, name: str | None = None, description: str | None = None) -> Any:
     """Mark a plain method that answers a query from what the agent has in memory. Errors: DefinitionError."""
-    return marker("state", function, name=name)
+    del description  # the docstring is the description
+    return marker("state", fn, name=name)

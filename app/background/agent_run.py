@@ -5,27 +5,36 @@ Owns how a run begins and ends; what an agent may call in between is in `runtime
 
 import asyncio
 from collections.abc import Coroutine
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import restate
 from restate import TerminalError
 from restate.exceptions import RetryableError
 
+from app.background import admin
 from app.background.definition import AgentDefinition
 from app.background.events import Events
-from app.background.mail import tell_agent
+from app.background.failure import MAX_TEXT, ends_attempt, status_of, text_of
+from app.background.fingerprint import is_of
+from app.background.info import AgentInfo
+from app.background.live import Attempt, live_runs
+from app.background.mail import tell_agent, tell_runs
 from app.background.operation import to_json
-from app.background.protocol import RUN, Close, End, NextRun, Outcome, RunStart, Status
-from app.background.runtime import AgentInfo, ContinueAsNew, Run, enter
-from app.boundary import PATIENT_RETRIES
+from app.background.protocol import RUN, Close, End, NextRun, Outcome, RunOfAgent, RunStart, Status
+from app.background.query import QUERY, Query, QueryAnswer
+from app.background.runtime import ContinueAsNew, Run, enter
+from app.background.standstill import CHANGED_CLASS, WAYS_OUT_OF_CHANGE
+from app.boundary import PATIENT_RETRIES, PUBLIC_RETRIES
 from app.durable import get_logger, run_durably, wait_for
-from app.errors import AgentError
+from app.durable.rest import watch_rest
+from app.text import clean, shorten
 
 T = TypeVar("T")
 
 IDLE = timedelta(seconds=2)  # silence after which a run is suspended: long enough for a burst of events
 CHANGED_CLASS_RETRY = timedelta(seconds=5)
+AFTER_THE_REPORT = timedelta(seconds=5)  # a killed run must not be noticed before what it has said last
 logger = get_logger("background")
 
 
@@ -42,45 +51,86 @@ def run_service(definition: AgentDefinition, *, idle: timedelta | None = IDLE) -
 
     async def run(ctx: restate.Context, start: RunStart) -> Any:
         """One run of the agent, from its start or the last continue-as-new to the next or the end."""
-        await _require_same_class(ctx, definition, start)
-        return await run_durably(ctx, _AgentRun(ctx, definition, start).main())
+        with live_runs.attempt(ctx.request().id) as attempt:
+            started_at = await _require_same_class(ctx, definition, start, attempt)
+            watch_rest(ctx, attempt.at_rest)
+            agent_run = _AgentRun(ctx, definition, start, started_at, attempt)
+            try:
+                return await run_durably(ctx, agent_run.main())
+            except TerminalError as exc:
+                agent_run.stopped(exc)
+                raise
+
+    async def query(_ctx: restate.Context, request: Query) -> QueryAnswer:
+        """Answer from the memory of a run, if it is live in this process or can be woken in it."""
+        try:
+            return await live_runs.ask(request, admin.wake)
+        except Exception as exc:
+            raise TerminalError(text_of(exc), status_of(exc)) from exc
 
     service.handler(name=RUN)(run)
+    service.handler(name=QUERY, journal_retention=timedelta(0), invocation_retry_policy=PUBLIC_RETRIES)(query)
     return service
 
 
-async def _require_same_class(ctx: restate.Context, definition: AgentDefinition, start: RunStart) -> None:
-    """Errors: RetryableError if the run was begun by other code, which a replay would follow wrongly."""
-    begun_with = await ctx.run_typed("class", lambda: definition.fingerprint, restate.RunOptions(type_hint=str))
-    if begun_with != definition.fingerprint:
+async def _require_same_class(
+    ctx: restate.Context, definition: AgentDefinition, start: RunStart, attempt: Attempt
+) -> datetime | None:
+    """Return when the run began, None for one of a version that did not record it.
+
+    Errors: RetryableError if the run was begun by other code, which a replay would follow wrongly.
+    """
+    begun = f"{definition.fingerprint} {datetime.now(UTC).isoformat()}"
+    recorded = await ctx.run_typed("class", lambda: begun, restate.RunOptions(type_hint=str))
+    begun_with, _, started_at = recorded.partition(" ")
+    if not is_of(definition.cls, begun_with):
         text = (
-            f"Agent {start.agent_id!r} (run {ctx.request().id}) was begun by another version of class "
-            f"{definition.name} ({begun_with}, this is {definition.fingerprint}) and is not replayed with this one. "
-            "Deploy the old code again so that it can end or continue as new, or terminate_agent and schedule it again."
+            f"Agent {start.agent_id!r} (run {ctx.request().id}) {CHANGED_CLASS} {definition.name} ({begun_with}, this "
+            f"is {definition.fingerprint}) and is not replayed with this one. {WAYS_OUT_OF_CHANGE}"
         )
         logger.error(text)
+        attempt.end(QueryAnswer(where="blocked", text=text))
         raise RetryableError(text, retry_after=CHANGED_CLASS_RETRY)
+    return datetime.fromisoformat(started_at) if started_at else None
 
 
 class _AgentRun:
     """The course of one run; lives on the durable loop."""
 
-    def __init__(self, ctx: restate.Context, definition: AgentDefinition, start: RunStart) -> None:
+    def __init__(
+        self,
+        ctx: restate.Context,
+        definition: AgentDefinition,
+        start: RunStart,
+        started_at: datetime | None,
+        attempt: Attempt,
+    ) -> None:
         self._ctx = ctx
+        self._attempt = attempt
         self._definition = definition
         self._start = start
         self._run_id = ctx.request().id
+        self._started_at = started_at
+        self._has_ended = False
+
+    def stopped(self, exc: TerminalError) -> None:
+        """Report the failure of a run that could not do it itself, because its durable loop could not go on."""
+        if not self._has_ended:
+            logger.error("Agent %s failed: %s", self._start.agent_id, exc.message)
+            self._report_end(Outcome(status=Status.FAILED, failure=shorten(clean(exc.message), MAX_TEXT)))
 
     async def main(self) -> Any:
-        run = Run(AgentInfo(run_id=self._run_id, **self._start.model_dump(exclude={"after_seq"})))
+        start = self._start.model_dump(exclude={"after_seq"})
+        run = Run(AgentInfo(run_id=self._run_id, started_at=self._started_at, **start))
         enter(run)
         try:
             instance = self._definition.cls()
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the agent has failed
+        except BaseException as exc:  # noqa: BLE001 - whatever it is, the agent has failed
             outcome = self._failed(exc)
             self._report_end(outcome)
         else:
             run.events = events = Events(self._definition, instance, self._start, self._run_id)
+            self._attempt.events = events
             try:
                 outcome = await self._outcome(instance)
             except ContinueAsNew as request:
@@ -88,6 +138,7 @@ class _AgentRun:
             if outcome.status is Status.CANCELLED:
                 events.cancel_handlers()
             await _to_the_end(self._close(events, outcome))
+        self._has_ended = True
         if outcome.failure is not None:
             raise TerminalError(outcome.failure, 409 if outcome.status is Status.CANCELLED else 500)
         return outcome.result
@@ -102,33 +153,45 @@ class _AgentRun:
         except asyncio.CancelledError:
             logger.info("Agent %s was cancelled", self._start.agent_id)
             return Outcome(status=Status.CANCELLED, failure="The agent was cancelled.")
-        except Exception as exc:  # noqa: BLE001 - whatever it is, the agent has failed
+        except ContinueAsNew:
+            raise
+        except BaseException as exc:  # noqa: BLE001 - whatever it is, the agent has failed
             return self._failed(exc)
 
-    def _failed(self, exc: Exception) -> Outcome:
+    def _failed(self, exc: BaseException) -> Outcome:
+        """Return the failure that an exception of the agent is. Errors: the exception if it ends the attempt."""
+        if ends_attempt(exc):
+            raise exc
         logger.error("Agent %s failed", self._start.agent_id, exc_info=exc)
-        text = exc.message if isinstance(exc, AgentError) else f"{type(exc).__name__}: {exc}"
-        return Outcome(status=Status.FAILED, failure=text)
+        return Outcome(status=Status.FAILED, failure=text_of(exc))
 
     async def _continue(self, events: Events, request: ContinueAsNew) -> dict[str, Any]:
-        """Hand over to the next run, once the handlers that are busy have finished."""
-        events.stop()
-        await events.finish()
+        """Hand over to the next run, once the handlers that are busy have finished or were cancelled."""
+        finished = await events.finish()
         next_input = self._start.input if request.keeps_input else request.input
         message = NextRun(run_id=self._run_id, taken=events.taken, input=next_input)
         tell_agent(self._ctx, self._start.agent_id, "next_run", message)
+        if not finished:
+            self._have_itself_killed()
         return {"continued_as": self._start.run_number + 1}
 
     async def _close(self, events: Events, outcome: Outcome) -> None:
         """Report the end, after the last event that the mailbox has accepted."""
         agent_id, run_id = self._start.agent_id, self._run_id
-        await events.settle()
+        finished = await events.settle()
         reply, last = self._ctx.awakeable(type_hint=int)
         tell_agent(self._ctx, agent_id, "close", Close(run_id=run_id, taken=events.taken, outcome=outcome, reply=reply))
         pending = await wait_for(last)
         if pending is not None:
-            await events.drain(pending)
+            finished = await events.drain(pending)
             self._report_end(outcome)
+        if not finished:
+            self._have_itself_killed()
+
+    def _have_itself_killed(self) -> None:
+        """Handlers that cannot be cancelled would keep the run for ever; its agent has ended or has the next one."""
+        run = RunOfAgent(agent_id=self._start.agent_id, run_id=self._run_id)
+        tell_runs(self._ctx, "kill", run, delay=AFTER_THE_REPORT)
 
     def _report_end(self, outcome: Outcome) -> None:
         tell_agent(self._ctx, self._start.agent_id, "end", End(run_id=self._run_id, outcome=outcome))

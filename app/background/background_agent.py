@@ -6,10 +6,11 @@ The handlers are short: load, decide (in `mailbox.py`), carry out the effects, s
 from datetime import timedelta
 from functools import partial
 
-from restate import ObjectContext, ObjectSharedContext, RunOptions, VirtualObject
+from restate import ObjectContext, ObjectSharedContext, VirtualObject
 
-from app.background import admin, registry
-from app.background.definition import AgentDefinition
+from app.background import registry
+from app.background.checks import answers_queries, check_delivery, check_start
+from app.background.failure import status_of, text_of
 from app.background.mailbox import Mailbox
 from app.background.mailbox_state import CHILDREN_KEY, RECORD_KEY, Children, commit, get, load, load_all
 from app.background.protocol import (
@@ -28,9 +29,10 @@ from app.background.protocol import (
     StopRequest,
     WaitRequest,
 )
+from app.background.query import QueryTarget
 from app.background.record import Record
-from app.boundary import PATIENT_RETRIES, handler
-from app.errors import NotFound, UsageError
+from app.boundary import PATIENT_RETRIES, PUBLIC_RETRIES, handler
+from app.errors import UsageError
 
 _private = partial(handler, private=True, retries=PATIENT_RETRIES)
 
@@ -40,8 +42,6 @@ background_agent = VirtualObject(
     ingress_private=True,
     enable_lazy_state=True,
 )
-
-_LOOK_UP = RunOptions(max_attempts=5, initial_retry_interval=timedelta(milliseconds=100), type_hint=bool)
 
 
 # For clients, through BackgroundAgents
@@ -57,12 +57,24 @@ async def start(ctx: ObjectContext, request: StartRequest) -> Started:
 async def deliver(ctx: ObjectContext, delivery: Delivery) -> Delivered:
     """Number an event and send it to the run."""
     mailbox = await load(ctx)
-    definition = registry.find_agent(mailbox.known().agent_name)
-    if definition is not None:
-        _check_delivery(definition, delivery)
+    _check_delivery(mailbox, delivery)
     seq = mailbox.deliver(delivery)
     await commit(ctx, mailbox)
     return Delivered(agent_id=ctx.key(), run_id=mailbox.known().run_id, seq=seq)
+
+
+@handler(
+    background_agent, private=True, kind="shared", retries=PUBLIC_RETRIES, journal_retention=timedelta(0)
+)  # a read leaves nothing behind
+async def look(ctx: ObjectSharedContext, delivery: Delivery) -> QueryTarget:
+    """Return the run that a query is for, and the last event that was accepted before it."""
+    mailbox = Mailbox(ctx.key(), await get(ctx, RECORD_KEY, Record))
+    _check_delivery(mailbox, delivery)
+    record = mailbox.open(delivery.run_id)
+    can_be_asked = await answers_queries(ctx, record.agent_name)
+    return QueryTarget(
+        agent_name=record.agent_name, run_id=record.run_id, through=record.last_seq, answers_queries=can_be_asked
+    )
 
 
 @_private(background_agent)
@@ -101,7 +113,7 @@ async def purge(ctx: ObjectContext) -> None:
 
 @_private(background_agent, kind="shared")
 async def describe(ctx: ObjectSharedContext) -> AgentDescription:
-    """Say how it is with the agent."""
+    """Return the status of the agent, its run and its children."""
     children = get(ctx, CHILDREN_KEY, Children)
     mailbox = Mailbox(ctx.key(), await get(ctx, RECORD_KEY, Record))
     known = await children or Children()
@@ -113,7 +125,7 @@ def describe_record(agent_id: str, record: Record, children: tuple[str, ...] = (
     return AgentDescription(
         agent_id=agent_id,
         children=children,
-        events=record.last_seq,
+        events=record.last_seq - record.queries,
         failure=record.outcome.failure if record.outcome else None,
         **record.model_dump(
             include={"agent_name", "kind", "status", "run_id", "run_number", "task_queue", "parent_id"}
@@ -174,7 +186,7 @@ async def start_child(ctx: ObjectContext, request: StartRequest) -> None:
     try:
         started = await _start(ctx, request)
     except UsageError as exc:
-        ctx.reject_awakeable(reply, exc.message, exc.status)
+        ctx.reject_awakeable(reply, text_of(exc), status_of(exc))
     else:
         ctx.resolve_awakeable(reply, started)
 
@@ -196,34 +208,18 @@ async def disown(ctx: ObjectContext, child: Child) -> None:
 
 
 async def _start(ctx: ObjectContext, request: StartRequest) -> Started:
-    await _check_start(ctx, request)
+    checked = await check_start(ctx, request)
     mailbox = await load(ctx)
-    started = mailbox.start(request)
+    started = mailbox.start(checked)
     await commit(ctx, mailbox)
     return Started(agent_id=ctx.key(), run_id=mailbox.known().run_id, started=started)
 
 
-async def _check_start(ctx: ObjectContext, request: StartRequest) -> None:
-    """Errors: NotFound for an agent that nobody serves; UsageError for input or an event that does not fit."""
-    definition = registry.find_agent(request.agent_name)
-    if definition is None:
-        # Not ours: another deployment checks the input, but a name that nobody serves would wait for ever.
-        name = request.agent_name
-        if not await ctx.run_typed(f"is {name} served?", admin.is_served, _LOOK_UP, name):
-            known = ", ".join(registry.agent_names()) or "none"
-            raise NotFound(f"There is no agent {name!r} (served here: {known}): pass it to start_service(agents=[…])")
-        return
-    definition.run.arguments(request.input)
-    if request.event is not None:
-        _check_delivery(definition, Delivery(role="event", name=request.event.name, input=request.event.input))
-
-
-def _check_delivery(definition: AgentDefinition, delivery: Delivery) -> None:
-    handlers = definition.events if delivery.role == "event" else definition.states
-    if delivery.name not in handlers:
-        known = ", ".join(sorted(handlers)) or "none"
-        raise NotFound(f"{definition.name} has no {delivery.role} {delivery.name!r}; it has: {known}")
-    handlers[delivery.name].arguments(delivery.input)
+def _check_delivery(mailbox: Mailbox, delivery: Delivery) -> None:
+    """Check against the class, if it is one of ours. Errors: NotFound, UsageError."""
+    definition = registry.find_agent(mailbox.known().agent_name)
+    if definition is not None:
+        check_delivery(definition, delivery)
 
 
 def _is_meant(mailbox: Mailbox, request: StopRequest) -> bool:

@@ -5,12 +5,16 @@ Knows how to start and to wait; what becomes of a child when its parent ends is 
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
+from enum import Enum
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from restate import TerminalError
 
 from app.background.definition import AgentDefinition, definition_of
 from app.background.mail import tell_agent
+from app.background.names import AgentId
 from app.background.operation import to_json
 from app.background.protocol import (
     DEFAULT_QUEUE,
@@ -26,12 +30,23 @@ from app.background.runtime import current_run, uuid
 from app.durable import current_loop, wait_for
 from app.errors import AgentFailed, Conflict, NotFound, UsageError
 
+_AGENT_ID: TypeAdapter[str] = TypeAdapter(AgentId)
+
 
 class ChildStart(Stored):
     """A child that was started."""
 
     id: str
     run_id: str
+
+
+class ChildCancellation(Enum):
+    """What a cancellation of the code that waits for a child does to the child."""
+
+    ABANDON = 0  # nothing
+    TRY_CANCEL = 1  # it is asked to end, and not waited for
+    WAIT_CANCELLATION_COMPLETED = 2
+    WAIT_CANCELLATION_REQUESTED = 3  # the same as TRY_CANCEL: a request that was sent arrives
 
 
 async def child_start(
@@ -44,15 +59,23 @@ async def child_start(
     workflow_input: Any = None,
     task_queue: str = DEFAULT_QUEUE,
     parent_close_policy: ParentClosePolicy = ParentClosePolicy.TERMINATE,
+    cancellation_type: ChildCancellation = ChildCancellation.WAIT_CANCELLATION_COMPLETED,
+    execution_timeout: timedelta | None = None,
 ) -> ChildStart:
     """Start a child and go on; without an id it gets a unique one.
 
+    Units: `execution_timeout` is a timedelta, None waits for ever; the child is terminated then, also if its parent
+    has ended. `cancellation_type` has no meaning here, where nobody waits for the child.
     Durable: three journal entries; the child is started once.
     Errors: ValueError unless exactly one of `agent` and `workflow` is given; Conflict if the id is running;
     UsageError if the input does not fit.
     """
+    del cancellation_type
     child = _Child(_one_of(agent, workflow), agent_id or workflow_id)
-    return await child.start(_either(agent_input, workflow_input), task_queue, parent_close_policy)
+    started = await child.start(_either(agent_input, workflow_input), task_queue, parent_close_policy)
+    if execution_timeout is not None:
+        child.terminate(run_id=started.run_id, after=execution_timeout)
+    return started
 
 
 async def child_execute(
@@ -65,18 +88,21 @@ async def child_execute(
     workflow_input: Any = None,
     task_queue: str = DEFAULT_QUEUE,
     parent_close_policy: ParentClosePolicy = ParentClosePolicy.TERMINATE,
+    cancellation_type: ChildCancellation = ChildCancellation.WAIT_CANCELLATION_COMPLETED,
+    execution_timeout: timedelta | None = None,
 ) -> Any:
     """Start a child and return its result.
 
-    Durable: four journal entries.
-    Cancelling the awaiting task cancels the child, and waits for its end.
+    Units: `execution_timeout` is a timedelta, None waits for ever; the child is terminated then.
+    Durable: four journal entries, and a timer with a timeout.
+    Cancelling the awaiting task cancels the child, and waits for its end; `cancellation_type` may say otherwise.
     Errors: as child_start; AgentFailed with the child's text if it fails, is cancelled or terminated.
     """
     child = _Child(_one_of(agent, workflow), agent_id or workflow_id)
     waiter, ended = current_loop().ctx.awakeable(type_hint=Outcome)
     outcome = wait_for(ended)
     await child.start(_either(agent_input, workflow_input), task_queue, parent_close_policy, waiter=waiter)
-    return await child.result(outcome)
+    return await child.result(outcome, cancellation_type, execution_timeout)
 
 
 class _Child:
@@ -84,7 +110,7 @@ class _Child:
 
     def __init__(self, definition: AgentDefinition, child_id: str | None) -> None:
         self._definition = definition
-        self._id = child_id or f"{definition.name}-{uuid()}"
+        self._id = _checked(child_id) if child_id else f"{definition.name}-{uuid()}"
         self._ctx = current_loop().ctx
 
     async def start(
@@ -102,6 +128,7 @@ class _Child:
             parent_close_policy=policy,
             reply=reply,
             waiter=waiter,
+            parent_run_id=_own_run_id(),
         )
         tell_agent(self._ctx, self._id, "start_child", request)
         try:
@@ -110,19 +137,39 @@ class _Child:
             raise _refusal(exc) from exc
         return ChildStart(id=self._id, run_id=started.run_id)
 
-    async def result(self, outcome: asyncio.Future[Outcome]) -> Any:
+    async def result(
+        self, outcome: asyncio.Future[Outcome], cancellation: ChildCancellation, timeout: timedelta | None
+    ) -> Any:
+        timeout_s = None if timeout is None else timeout.total_seconds()
         try:
-            await asyncio.wait((outcome,))  # unlike a plain await it leaves the outcome alone when cancelled
+            # Unlike a plain await it leaves the outcome alone when cancelled.
+            await asyncio.wait((outcome,), timeout=timeout_s)
         except asyncio.CancelledError:
-            tell_agent(self._ctx, self._id, "cancel", StopRequest(parent_id=current_run().info.agent_id))
-            while not outcome.done():
+            if cancellation is not ChildCancellation.ABANDON:
+                tell_agent(self._ctx, self._id, "cancel", StopRequest(parent_id=current_run().info.agent_id))
+            while cancellation is ChildCancellation.WAIT_CANCELLATION_COMPLETED and not outcome.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait((outcome,))
             raise
+        if not outcome.done():
+            self.terminate()
+            text = f"{self._definition.name} {self._id!r}: no result within its execution_timeout of {timeout_s:g} s"
+            raise AgentFailed(text, ended=Status.TERMINATED)
         ended = outcome.result()
         if ended.status is not Status.COMPLETED:
             raise AgentFailed(f"{self._definition.name} {self._id!r}: {ended.failure}", ended=ended.status)
         return self._definition.run.result(ended.result)
+
+    def terminate(self, *, run_id: str | None = None, after: timedelta | None = None) -> None:
+        """End the child at once, or after some time if that run is still its current one."""
+        request = StopRequest(parent_id=current_run().info.agent_id, run_id=run_id)
+        tell_agent(self._ctx, self._id, "terminate", request, delay=after)
+
+
+def _own_run_id() -> str | None:
+    """Return the id of this run; None for one of a version that did not send it, which must send the same again."""
+    info = current_run().info
+    return None if info.started_at is None else info.run_id
 
 
 def _one_of(agent: type | None, workflow: type | None) -> AgentDefinition:
@@ -130,6 +177,14 @@ def _one_of(agent: type | None, workflow: type | None) -> AgentDefinition:
         given = "both" if agent is not None else "neither"
         raise ValueError(f"A child needs exactly one of agent= and workflow=, got {given}")
     return definition_of(agent or workflow)
+
+
+def _checked(child_id: str) -> str:
+    """Errors: UsageError."""
+    try:
+        return _AGENT_ID.validate_python(child_id)
+    except ValidationError as exc:
+        raise UsageError(f"Bad id of a child. {exc.errors()[0]['msg']}") from exc
 
 
 def _either(agent_input: Any, workflow_input: Any) -> Any:

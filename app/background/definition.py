@@ -6,11 +6,12 @@ The runtime reads nothing else. Nothing is registered here, nothing runs.
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 from app.background.fingerprint import fingerprint
+from app.background.names import NAME
 from app.background.operation import Operation
-from app.background.protocol import NAME, Kind
+from app.background.protocol import Kind
 from app.durable import condition
 from app.errors import DefinitionError
 
@@ -74,6 +75,10 @@ def definition_of(cls: object) -> AgentDefinition:
     return definition
 
 
+@overload
+def marker(role: Role, function: F, *, name: str | None = None, kind: Kind = "agent") -> F: ...
+@overload
+def marker(role: Role, function: None, *, name: str | None = None, kind: Kind = "agent") -> Callable[[F], F]: ...
 def marker(role: Role, function: F | None, *, name: str | None = None, kind: Kind = "agent") -> Any:
     """Mark a method for `define`; works as `@agent.event` and as `@agent.event(name=…)`.
 

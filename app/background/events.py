@@ -4,19 +4,19 @@ Knows handlers and awakeables, not what `run` does. Handlers interleave; they st
 """
 
 import asyncio
-from contextvars import ContextVar
-from datetime import timedelta
-from typing import Any
+from contextvars import ContextVar, copy_context
+from typing import Any, Literal
 
 from app.background.definition import AgentDefinition
-from app.background.mail import tell_agent
-from app.background.operation import to_json
-from app.background.protocol import Event, Handled, RunStart, signal_of
+from app.background.failure import Interrupted, ends_attempt, harmless, status_of, text_of
+from app.background.mail import signal_of, tell_agent
+from app.background.operation import Operation, to_json
+from app.background.protocol import Event, Handled, RunStart
 from app.durable import condition, current_loop, get_logger, wait_for
-from app.errors import AgentError, NotFound
+from app.errors import NotFound
+from app.settings import get_settings
 
 ACK_EVERY = 100  # events; the mailbox keeps about so many that are handled already
-GRACE = timedelta(minutes=1)  # for handlers that are still busy when `run` has ended
 
 logger = get_logger("background")
 
@@ -32,7 +32,10 @@ class Events:
         self._agent_id = start.agent_id
         self._run_id = run_id
         self._open: dict[int, asyncio.Task[None]] = {}
+        self._unanswered: dict[int, Event] = {}
         self._acknowledged = start.after_seq
+        self._limits = start.limits_handlers
+        self._context = copy_context()  # where the run is known
         self.taken = start.after_seq
         self._receiver = asyncio.create_task(self._receive())
 
@@ -44,57 +47,98 @@ class Events:
         """Take no more events; the mailbox keeps them for the next run."""
         self._receiver.cancel()
 
-    async def finish(self) -> None:
-        """Wait for the handlers that are busy."""
+    def read(self, name: str, value: Any) -> Any:
+        """Return what a state says of the agent as it is, outside of the durable loop.
+
+        Errors: NotFound; what the state raises; DeterminismError if it asks the engine for something.
+        """
+        operation = self._operation("state", name)
+        try:
+            answer = self._context.run(operation.function, self._instance, *operation.arguments(value))
+            return to_json(answer, f"What {operation.title} returns")
+        except asyncio.CancelledError as exc:  # nobody has cancelled whoever asks, or the run
+            raise Interrupted("CancelledError") from exc
+        except BaseException as exc:
+            error = harmless(exc)
+            if error is not exc:
+                logger.exception("Agent %s: state %s failed", self._agent_id, name)
+            raise error from error.__cause__
+
+    async def finish(self) -> bool:
+        """Take no more events and wait for the handlers that are busy, as long as the grace; False if some go on."""
+        self.stop()
+        if self._limits:
+            return await self.settle()
         while self._open:
             await asyncio.wait(list(self._open.values()))
+        return True
 
-    async def drain(self, last: int) -> None:
+    async def drain(self, last: int) -> bool:
         """Take all events up to `last`, and settle."""
         await condition(lambda: self.taken >= last)
-        await self.settle()
+        return await self.settle()
 
-    async def settle(self) -> None:
-        """Give the handlers that are busy a minute to finish, then cancel them."""
+    async def settle(self) -> bool:
+        """Give busy handlers a while to finish, then cancel them and give them as long again; False if some go on."""
+        grace_s = get_settings().handler_grace_s
         if self._open:
-            await asyncio.wait(list(self._open.values()), timeout=GRACE.total_seconds())
+            await asyncio.wait(list(self._open.values()), timeout=grace_s)
         self.cancel_handlers()
-        await self.finish()
+        while self._open:
+            await asyncio.wait(list(self._open.values()), timeout=grace_s if self._limits else None)
+            if self._open and self._limits:
+                self._give_up()
+                return False
+        return True
 
     def cancel_handlers(self) -> None:
         for task in self._open.values():
             task.cancel()
+
+    def _give_up(self) -> None:
+        """Answer for the handlers that do not end although they were cancelled."""
+        for seq, task in self._open.items():
+            logger.error("Agent %s: %s goes on although it was cancelled: killed", self._agent_id, task.get_name())
+            self._refuse(self._unanswered[seq], self._unfinished(self._unanswered[seq]), 409)
 
     async def _receive(self) -> None:
         while True:
             name = signal_of(self.taken + 1)
             event = await wait_for(current_loop().ctx.signal(name, type_hint=Event))
             self.taken = event.seq
+            self._unanswered[event.seq] = event
             self._open[event.seq] = asyncio.create_task(self._handle(event), name=f"{event.role} {event.name}")
 
     async def _handle(self, event: Event) -> None:
         _handling.set(event.seq)
         try:
             answer = await self._answer(event)
-        except asyncio.CancelledError:
-            self._refuse(event, f"Agent {self._agent_id!r} ended before {event.name!r} was handled", 409)
-        except Exception as exc:
-            logger.exception("Agent %s: %s %s failed", self._agent_id, event.role, event.name)
-            text = exc.message if isinstance(exc, AgentError) else f"{type(exc).__name__}: {exc}"
-            self._refuse(event, text, getattr(exc, "status", 500))
-        else:
             if event.reply is not None:
                 current_loop().ctx.resolve_awakeable(event.reply, answer)
-        del self._open[event.seq]
-        self._acknowledge()
+        except asyncio.CancelledError:
+            self._refuse(event, self._unfinished(event), 409)
+        except BaseException as exc:
+            if ends_attempt(exc):
+                raise
+            logger.exception("Agent %s: %s %s failed", self._agent_id, event.role, event.name)
+            self._refuse(event, text_of(exc), status_of(exc))
+        finally:
+            del self._open[event.seq], self._unanswered[event.seq]
+            self._acknowledge()
 
     async def _answer(self, event: Event) -> Any:
-        handlers = self._definition.events if event.role == "event" else self._definition.states
-        if event.name not in handlers:  # another deployment has sent it, where this class is not known
-            raise NotFound(f"{self._definition.name} has no {event.role} {event.name!r}")
-        operation = handlers[event.name]
+        operation = self._operation(event.role, event.name)
         value = operation.function(self._instance, *operation.arguments(event.input))
         return to_json(await value if event.role == "event" else value, f"What {operation.title} returns")
+
+    def _operation(self, role: Literal["event", "state"], name: str) -> Operation:
+        handlers = self._definition.events if role == "event" else self._definition.states
+        if name not in handlers:  # another deployment has sent it, where this class is not known
+            raise NotFound(f"{self._definition.name} has no {role} {name!r}")
+        return handlers[name]
+
+    def _unfinished(self, event: Event) -> str:
+        return f"Agent {self._agent_id!r} ended before {event.name!r} was handled"
 
     def _refuse(self, event: Event, text: str, status: int) -> None:
         if event.reply is not None:

@@ -1,8 +1,9 @@
 """BackgroundAgents: the way in for clients, by curl or through `Restack`. One handler for each thing a client may want.
 
-It waits where mailboxes must not; decides nothing.
+It waits where mailboxes must not.
 """
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -10,6 +11,8 @@ import restate
 from restate import Context, RunOptions, TerminalError
 
 from app.background import admin, background_agent, schedules
+from app.background.asking import ask, send_and_wait, standstill_of
+from app.background.checks import check_size
 from app.background.protocol import (
     FRONT_DOOR,
     AgentDescription,
@@ -33,15 +36,20 @@ from app.background.record import Record
 from app.background.schedules import CreateSchedule, Schedule, ScheduleList
 from app.boundary import PATIENT_RETRIES, handler
 from app.errors import AgentFailed
+from app.text import clean
 
 background_agents = restate.Service(FRONT_DOOR, description="Background agents: start, send events, look at, end.")
 _public = partial(handler, retries=PATIENT_RETRIES)  # a client may wait for months, or for a service that is down
+# A read leaves nothing behind, and a client that polls asks again anyway.
+_passing = partial(handler, journal_retention=timedelta(0), idempotency_retention=timedelta(minutes=1))
 
 
 @_public(background_agents)
 async def schedule_agent(ctx: Context, request: ScheduleAgent) -> Started:
     """Start an agent. With an event: start it unless it runs, and send the event, in one. With a schedule: start it
     again and again; the id is then that of the schedule."""
+    check_size(request.agent_input, "agent_input")
+    check_size(request.event and request.event.input, "The input of the event")
     start = StartRequest(
         agent_name=request.agent_name, input=request.agent_input, task_queue=request.task_queue, event=request.event
     )
@@ -55,18 +63,20 @@ async def schedule_agent(ctx: Context, request: ScheduleAgent) -> Started:
 @_public(background_agents)
 async def send_agent_event(ctx: Context, request: SendAgentEvent) -> Any:
     """Send an event. Answers at once with its number, or with what its handler returns."""
+    check_size(request.event_input, "event_input")
     delivery = Delivery(role="event", name=request.event_name, input=request.event_input, run_id=request.run_id)
     if not request.wait_for_completion:
         delivered: Delivered = await ctx.object_call(background_agent.deliver, request.agent_id, delivery)
         return delivered.model_dump()
-    return await _ask(ctx, request.agent_id, delivery)
+    return await send_and_wait(ctx, request.agent_id, delivery)
 
 
-@_public(background_agents)
+@_passing(background_agents)
 async def get_agent_state(ctx: Context, request: GetAgentState) -> Any:
     """Ask a running agent for one of its @agent.state values; it sees all events that were accepted before."""
+    check_size(request.state_input, "state_input")
     delivery = Delivery(role="state", name=request.state_name, input=request.state_input, run_id=request.run_id)
-    return await _ask(ctx, request.agent_id, delivery)
+    return await ask(ctx, request.agent_id, delivery)
 
 
 @_public(background_agents)
@@ -77,14 +87,17 @@ async def get_agent_result(ctx: Context, request: AgentRequest) -> Any:
     outcome = await ended
     if outcome.status is not Status.COMPLETED:
         status = AgentFailed.status if outcome.status is Status.FAILED else 409
-        raise TerminalError(f"Agent {request.agent_id!r} {outcome.status}: {outcome.failure}", status)
+        raise TerminalError(clean(f"Agent {request.agent_id!r} {outcome.status}: {outcome.failure}"), status)
     return outcome.result
 
 
 @_public(background_agents)
 async def describe_agent(ctx: Context, request: AgentRequest) -> AgentDescription:
-    """Say how it is with an agent: status, run, parent, children, why it failed."""
-    return await ctx.object_call(background_agent.describe, request.agent_id, arg=None)
+    """Return status, run, parent and children of an agent, why it failed, and why its run stands still if it does."""
+    described: AgentDescription = await ctx.object_call(background_agent.describe, request.agent_id, arg=None)
+    if described.status is not Status.RUNNING:
+        return described
+    return described.model_copy(update={"blocked": await standstill_of(ctx, described.run_id)})
 
 
 @_public(background_agents)
@@ -135,11 +148,3 @@ async def list_schedules(ctx: Context) -> ScheduleList:
 async def delete_schedule(ctx: Context, request: ScheduleRequest) -> None:
     """Start nothing any more; the agents that it has started go on."""
     await ctx.object_call(schedules.delete, request.schedule_id, arg=None)
-
-
-async def _ask(ctx: Context, agent_id: str, delivery: Delivery) -> Any:
-    """Deliver what wants an answer, and wait for that."""
-    reply, answer = ctx.awakeable(type_hint=object)
-    asking = delivery.model_copy(update={"reply": reply})
-    await ctx.object_call(background_agent.deliver, agent_id, asking)
-    return await answer

@@ -4,73 +4,85 @@ A function may do what it likes: it runs on the real event loop, or in a thread.
 """
 
 import inspect
-import time
 from collections.abc import Callable
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
+from app.background import function  # itself: the published library spells it `from …function import function`
+from app.background.function_info import FunctionInfo, function_info, heartbeat, in_function, mcp_progress
+from app.background.function_info import function_info as info
+from app.background.function_info import in_function as in_activity
 from app.background.log import log
+from app.background.log import log as logger
 from app.background.operation import Operation
-from app.errors import DefinitionError, NonRetryableError, RetryableError
+from app.background.streaming import stream_to_websocket
+from app.errors import DefinitionError, FunctionError, NonRetryableError, RetryableError
 
-__all__ = ["FunctionInfo", "NonRetryableError", "RetryableError", "defn", "function_info", "heartbeat", "log"]
+__all__ = [
+    "FunctionFailure",
+    "FunctionInfo",
+    "NonRetryableError",
+    "RetryableError",
+    "defn",
+    "function",
+    "function_info",
+    "heartbeat",
+    "in_activity",
+    "in_function",
+    "info",
+    "log",
+    "logger",
+    "mcp_progress",
+    "stream_to_websocket",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _NAME = "__background_function__"
 
 
-@dataclass
-class FunctionInfo:
-    """The function that runs; `heartbeat_details` are those of its last heartbeat, also of an earlier attempt."""
-
-    name: str
-    task_queue: str
-    agent_id: str
-    heartbeat_details: tuple[Any, ...] = ()
-    heard_at: float = field(default_factory=time.monotonic)
-
-
-_current: ContextVar[FunctionInfo] = ContextVar("background_function")
-
-
-def defn(name: str | None = None, *, description: str | None = None) -> Callable[[F], F]:
+@overload
+def defn(fn: F) -> F: ...
+@overload
+def defn(
+    fn: str | None = None,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    no_thread_cancel_exception: bool = False,
+    dynamic: bool = False,
+) -> Callable[[F], F]: ...
+def defn(
+    fn: Any = None,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    no_thread_cancel_exception: bool = False,
+    dynamic: bool = False,
+) -> Any:
     """Mark a function that steps may run; a plain function works too. `name` is what Restate knows it by.
 
     Errors: DefinitionError if it needs more than one input.
     """
-    del description  # the docstring is the description
-
-    def mark(function: F) -> F:
-        setattr(function, _NAME, name or function.__name__)
-        definition_of_function(function)
-        return function
-
-    return mark
+    del description, no_thread_cancel_exception  # the docstring is the description; threads are never interrupted
+    if dynamic:
+        raise DefinitionError("@function.defn(dynamic=True): a function is called by its name; give it one")
+    if callable(fn):
+        return _mark(fn, name)
+    return lambda function: _mark(function, name or fn)
 
 
-def heartbeat(*details: Any) -> None:
-    """Say that this function is alive; a step with a `heartbeat_timeout` is aborted and tried again without it.
-
-    Errors: DefinitionError outside of a function that a step runs.
-    """
-    info = function_info()
-    info.heard_at = time.monotonic()
-    info.heartbeat_details = details
+def _mark(function: F, name: str | None) -> F:
+    setattr(function, _NAME, name or function.__name__)
+    definition_of_function(function)
+    return function
 
 
-def function_info() -> FunctionInfo:
-    """Return what runs. Errors: DefinitionError outside of a function that a step runs."""
-    try:
-        return _current.get()
-    except LookupError:
-        raise DefinitionError("No function runs here; call this in a function that agent.step() was given") from None
+class FunctionFailure(FunctionError):
+    """The function failed; the spelling of earlier versions of the published library."""
 
-
-def enter(info: FunctionInfo) -> None:
-    """Make `info` the current one for this task and the threads it starts."""
-    _current.set(info)
+    def __init__(self, message: str, *, non_retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = not non_retryable
 
 
 def definition_of_function(function: Callable[..., Any]) -> Operation:

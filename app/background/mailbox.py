@@ -75,6 +75,7 @@ class Mailbox:
             kind=request.kind,
             task_queue=request.task_queue,
             parent_id=request.parent_id,
+            parent_run_id=request.parent_run_id,
             waiters=(request.waiter,) if request.waiter else (),
         )
         self._set_children([])
@@ -89,13 +90,18 @@ class Mailbox:
 
         Errors: NotFound, Conflict.
         """
-        record = self._running(delivery.run_id)
-        if record.closing:
-            raise Conflict(f"Agent {self.agent_id!r} is ending and takes no more events: schedule it again afterwards")
+        record = self.open(delivery.run_id)
         event = Event(seq=record.last_seq + 1, **delivery.model_dump(exclude={"run_id"}))
-        self._set(last_seq=event.seq)
+        self._set(last_seq=event.seq, queries=record.queries + (event.role == "state"))
         self.effects += [Keep(event), Signal(event)]
         return event.seq
+
+    def open(self, run_id: str | None = None) -> Record:
+        """Return the record of an agent that takes events and queries. Errors: NotFound, Conflict."""
+        record = self._running(run_id)
+        if record.closing:
+            raise Conflict(f"Agent {self.agent_id!r} is ending and takes no more events: schedule it again afterwards")
+        return record
 
     def cancel(self, *, run_id: str | None = None) -> None:
         """Ask the agent to end. Errors: NotFound, Conflict."""
@@ -208,6 +214,10 @@ class Mailbox:
                     input=run_input,
                     after_seq=after_seq,
                     parent_id=record.parent_id,
+                    limits_handlers=True,
+                    parent_run_id=record.parent_run_id,
+                    first_run_id=record.first_run_id or None,
+                    continued_run_id=record.run_id or None,
                 )
             )
         )

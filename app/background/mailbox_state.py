@@ -7,7 +7,7 @@ from typing import TypeVar, cast
 
 from restate import ObjectContext, ObjectSharedContext, RestateDurableFuture
 
-from app.background.mail import tell_agent, tell_runs
+from app.background.mail import signal_of, tell_agent, tell_runs
 from app.background.mailbox import Mailbox
 from app.background.protocol import (
     RUN,
@@ -17,7 +17,6 @@ from app.background.protocol import (
     RunOfAgent,
     StopRequest,
     Stored,
-    signal_of,
 )
 from app.background.record import (
     Answer,

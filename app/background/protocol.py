@@ -3,13 +3,15 @@
 Shapes and names only. Both are stored in journals and known to clients: they change only with a migration note.
 """
 
-import re
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field
 
+from app.background.event import AgentEvent
+from app.background.names import AgentId, AgentName, OperationName, QueueName, RunId
 from app.background.schedule_spec import ScheduleSpec
+from app.background.standstill import Standstill
 from app.boundary import Input
 
 MAILBOX = "BackgroundAgent"
@@ -21,18 +23,12 @@ RUN = "run"  # the handler of the service of each agent class
 CALL = "call"  # the handler of the functions of a task queue
 DEFAULT_QUEUE = "restack"
 
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")  # what Restate takes as the name of a service
 Kind = Literal["agent", "workflow"]
-AgentId = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
-def signal_of(seq: int) -> str:
-    """Return the name of the signal that brings event number `seq` to a run.
-
-    Not one name for all, although that is a durable queue too: a run that is suspended while it waits for a name of
-    which the journal holds an earlier signal is resumed at once, and again after every inactivity timeout (measured).
-    """
-    return f"event-{seq}"
+# A field that came later. Without a value it is not written: the message stays the same byte for byte, and a run that
+# sent it before the field was there can be replayed.
+Absent: Any = Field(None, exclude_if=lambda value: value is None)
 
 
 class Stored(BaseModel):
@@ -52,9 +48,10 @@ class Status(StrEnum):
 
 
 class ParentClosePolicy(StrEnum):
-    """What becomes of a child when its parent ends."""
+    """What becomes of a child when its parent ends; without a policy it is terminated."""
 
     TERMINATE = "terminate"
+    UNSPECIFIED = "terminate"
     ABANDON = "abandon"
     REQUEST_CANCEL = "request_cancel"
 
@@ -62,22 +59,15 @@ class ParentClosePolicy(StrEnum):
 # From clients to BackgroundAgents
 
 
-class AgentEvent(Input):
-    """An event for an agent."""
-
-    name: str
-    input: Any = None
-
-
 class ScheduleAgent(Input):
     """Start an agent. With `event`, start it unless it runs, and send the event, in one."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"agent_name": "TaskProcessor", "agent_id": "a1"}]})
 
-    agent_name: str
+    agent_name: AgentName
     agent_id: AgentId
     agent_input: Any = None
-    task_queue: str = DEFAULT_QUEUE
+    task_queue: QueueName = DEFAULT_QUEUE
     event: AgentEvent | None = None
     schedule: ScheduleSpec | None = Field(None, description="Start it again and again; agent_id names the schedule")
 
@@ -88,9 +78,9 @@ class SendAgentEvent(Input):
     model_config = ConfigDict(json_schema_extra={"examples": [{"agent_id": "a1", "event_name": "shutdown"}]})
 
     agent_id: AgentId
-    event_name: str
+    event_name: OperationName
     event_input: Any = None
-    run_id: str | None = Field(None, description="Only if this run is the current one")
+    run_id: RunId | None = Field(None, description="Only if this run is the current one")
     wait_for_completion: bool = False
 
 
@@ -100,9 +90,9 @@ class GetAgentState(Input):
     model_config = ConfigDict(json_schema_extra={"examples": [{"agent_id": "a1", "state_name": "progress"}]})
 
     agent_id: AgentId
-    state_name: str
+    state_name: OperationName
     state_input: Any = None
-    run_id: str | None = None
+    run_id: RunId | None = None
 
 
 class AgentRequest(Input):
@@ -111,7 +101,7 @@ class AgentRequest(Input):
     model_config = ConfigDict(json_schema_extra={"examples": [{"agent_id": "a1"}]})
 
     agent_id: AgentId
-    run_id: str | None = None
+    run_id: RunId | None = None
 
 
 class ScheduleRequest(Input):
@@ -125,7 +115,7 @@ class ScheduleRequest(Input):
 class ListAgents(Input):
     """Which agents to list; all if nothing is said."""
 
-    agent_name: str | None = None
+    agent_name: AgentName | None = None
     status: Status | None = None
     limit: int = Field(100, gt=0, le=10_000)
 
@@ -150,7 +140,7 @@ class Delivered(Stored):
 
 
 class AgentDescription(Stored):
-    """How it is with one agent."""
+    """One agent. `events` were accepted so far; `blocked` says why its run stands still, if it does."""
 
     agent_id: str
     agent_name: str
@@ -163,6 +153,7 @@ class AgentDescription(Stored):
     children: tuple[str, ...] = ()
     events: int
     failure: str | None
+    blocked: Standstill | None = None
 
 
 class AgentList(Stored):
@@ -185,6 +176,10 @@ class RunStart(Stored):
     input: Any = None
     after_seq: int = 0
     parent_id: str | None = None
+    limits_handlers: bool = False  # a run of an earlier version waits for its handlers without a limit
+    parent_run_id: str | None = Absent
+    first_run_id: str | None = Absent
+    continued_run_id: str | None = Absent
 
 
 class Event(Stored):
@@ -260,6 +255,7 @@ class StartRequest(Stored):
     parent_close_policy: ParentClosePolicy = ParentClosePolicy.TERMINATE
     reply: str | None = None
     waiter: str | None = None
+    parent_run_id: str | None = Absent
 
 
 class StopRequest(Stored):
@@ -311,3 +307,6 @@ class FunctionCall(Stored):
     backoff_coefficient: float = 2.0
     max_interval_s: float | None = None
     non_retryable_error_types: tuple[str, ...] = ()
+    run_id: str | None = Absent
+    agent_name: str | None = Absent
+    schedule_to_close_s: float | None = Absent

@@ -7,7 +7,10 @@ from app.background.protocol import Child, Event, Kind, Outcome, ParentClosePoli
 
 
 class Record(Stored):
-    """The control data of an agent. `handled`: the events up to there are no longer stored."""
+    """The control data of an agent. `handled`: the events up to there are no longer stored.
+
+    `queries` of the numbers up to `last_seq` were given to queries that went through the journal, not to events.
+    """
 
     agent_name: str
     kind: Kind
@@ -17,10 +20,12 @@ class Record(Stored):
     run_id: str = ""
     first_run_id: str = ""
     last_seq: int = 0
+    queries: int = 0
     handled: int = 0
     closing: bool = False
     cancelling: bool = False
     parent_id: str | None = None
+    parent_run_id: str | None = None
     waiters: tuple[str, ...] = ()
     outcome: Outcome | None = None
 

@@ -40,6 +40,16 @@ def agent_names() -> list[str]:
     return sorted(_agents)
 
 
+def fingerprints() -> dict[str, str]:
+    """Return which code this process has for each of its agents."""
+    return {name: definition.fingerprint for name, definition in _agents.items()}
+
+
+def function_names() -> list[tuple[str, str]]:
+    """Return task queue and name of each function."""
+    return [(task_queue, name) for task_queue, functions in _functions.items() for name in functions]
+
+
 def functions_of(task_queue: str) -> Mapping[str, Operation]:
     """Return the functions that this process serves on a task queue."""
     return _functions.get(task_queue, {})

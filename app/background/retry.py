@@ -1,46 +1,57 @@
 """RetryPolicy of a step, as agents write it: the words of the reference and those of the published library."""
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from app import durable
 from app.errors import DefinitionError
 
 DEFAULT_ATTEMPTS = 5
 
-_SYNONYMS = {"maximum_attempts": "max_attempts", "maximum_interval": "max_interval"}
-
 
 class RetryPolicy:
     """When a failed function is tried again.
 
-    Units: intervals are timedeltas; `max_attempts` counts the first attempt, 0 or None means for ever.
+    `max_attempts` and `max_interval` are other words for `maximum_attempts` and `maximum_interval`.
+    Units: intervals are timedeltas; attempts count the first one, 0 or None means for ever.
     Without a policy a step makes five attempts, 1, 2, 4 and 8 seconds apart.
-    Errors: DefinitionError for an unknown name or a value that makes no sense.
+    Errors: DefinitionError for a value that makes no sense.
     """
+
+    initial_interval: timedelta
+    backoff_coefficient: float
+    max_interval: timedelta | None
+    max_attempts: int | None
+    non_retryable_error_types: tuple[str, ...]
 
     def __init__(
         self,
-        *,
-        max_attempts: int | None = None,
         initial_interval: timedelta = timedelta(seconds=1),
         backoff_coefficient: float = 2.0,
+        maximum_interval: timedelta | None = None,
+        maximum_attempts: int | None = None,
+        non_retryable_error_types: Sequence[str] | None = None,
+        *,
+        max_attempts: int | None = None,
         max_interval: timedelta | None = None,
-        non_retryable_error_types: tuple[str, ...] | list[str] | None = None,
-        **synonyms: Any,
     ) -> None:
-        values: dict[str, Any] = {"max_attempts": max_attempts, "max_interval": max_interval}
-        for name, value in synonyms.items():
-            if name not in _SYNONYMS:
-                raise DefinitionError(f"RetryPolicy has no {name!r}: it takes max_attempts, initial_interval, …")
-            values[_SYNONYMS[name]] = value
-        self.max_attempts: int | None = values["max_attempts"] or None
-        self.max_interval: timedelta | None = values["max_interval"]
         self.initial_interval = initial_interval
         self.backoff_coefficient = backoff_coefficient
+        self.max_interval = max_interval if maximum_interval is None else maximum_interval
+        self.max_attempts = maximum_attempts or max_attempts or None
         self.non_retryable_error_types = tuple(non_retryable_error_types or ())
         if (self.max_attempts or 0) < 0 or initial_interval < timedelta(0) or backoff_coefficient < 1:
             raise DefinitionError(f"{self!r}: attempts and intervals must not be negative, the coefficient at least 1")
+
+    @property
+    def maximum_attempts(self) -> int:
+        """The same as `max_attempts`, 0 for ever, as the published library says it."""
+        return self.max_attempts or 0
+
+    @property
+    def maximum_interval(self) -> timedelta | None:
+        """The same as `max_interval`, as the published library says it."""
+        return self.max_interval
 
     def __repr__(self) -> str:
         return (

@@ -4,38 +4,17 @@ Owns the current run as a context variable of the durable loop; executes nothing
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextvars import ContextVar, copy_context
 from datetime import timedelta
 from typing import Any, NoReturn, Protocol
 
 from app import durable
+from app.background.info import CONTINUE_AS_NEW_AFTER, AgentInfo
 from app.background.operation import to_json
-from app.background.protocol import Kind, Stored
 from app.errors import DefinitionError, DeterminismError
 
-# Waking a suspended run replays its journal, about 60 µs for each entry.
-CONTINUE_AS_NEW_AFTER = 2000  # journal entries
-
 _UNSET: Any = object()
-
-
-class AgentInfo(Stored):
-    """The current run."""
-
-    agent_id: str
-    run_id: str
-    agent_name: str
-    kind: Kind
-    run_number: int
-    task_queue: str
-    parent_id: str | None
-    input: Any
-
-    @property
-    def workflow_id(self) -> str:
-        """The same as `agent_id`, as workflows say it."""
-        return self.agent_id
 
 
 class ContinueAsNew(BaseException):
@@ -57,8 +36,14 @@ class Run:
     def __init__(self, info: AgentInfo) -> None:
         self.info = info
         self.main = asyncio.current_task()
+        self._loop = durable.current_loop()
         self.events: _Events | None = None
         self.served: set[str] = set()  # task queues that were asked for; only `in` is used, which has no order
+
+    @property
+    def entries(self) -> int:
+        """About how many entries the journal of this run has; a query may ask too, from outside of the loop."""
+        return self._loop.entries
 
 
 _current: ContextVar[Run] = ContextVar("background_run")
@@ -88,21 +73,24 @@ def uuid() -> str:
     return str(durable.current_loop().ctx.uuid())
 
 
-async def sleep(duration: float | timedelta) -> None:
+async def sleep(seconds: float | timedelta) -> None:
     """Wait. Units: seconds, or a timedelta.  Durable: a timer of the engine; it may be months."""
-    await asyncio.sleep(duration.total_seconds() if isinstance(duration, timedelta) else duration)
+    await asyncio.sleep(seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
 
 
-async def condition(predicate: Callable[[], object], timeout: timedelta | float | None = None) -> None:
-    """Wait until `predicate()` is true; it is asked again whenever the agent has done something.
+async def condition(
+    fn: Callable[[], object], timeout: timedelta | float | None = None, *, timeout_summary: str | None = None
+) -> None:
+    """Wait until `fn()` is true; it is asked again whenever the agent has done something.
 
     Units: timeout is a timedelta or seconds, None waits for ever.
     Durable: no journal entry of its own; with a timeout one timer.
-    Errors: TimeoutError; what the predicate raises.
+    Errors: TimeoutError; what `fn` raises.
     """
+    del timeout_summary  # timers have no text in Restate's UI
     seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
     context = copy_context()  # the loop asks between tasks, where the run and its handlers are not known
-    await durable.condition(lambda: context.run(predicate), timeout_s=seconds)
+    await durable.condition(lambda: context.run(fn), timeout_s=seconds)
 
 
 def all_events_finished() -> bool:
@@ -113,8 +101,7 @@ def all_events_finished() -> bool:
 
 def should_continue_as_new() -> bool:
     """Return whether the journal of this run has become long: near 2000 entries."""
-    current_run()
-    return durable.current_loop().entries >= CONTINUE_AS_NEW_AFTER
+    return current_run().entries >= CONTINUE_AS_NEW_AFTER
 
 
 class _Never(Awaitable[NoReturn]):
@@ -125,16 +112,21 @@ class _Never(Awaitable[NoReturn]):
         yield
 
 
-def continue_as_new(next_input: Any = _UNSET, *, input: Any = _UNSET) -> _Never:  # noqa: A002 - the reference's name
+def continue_as_new(
+    arg: Any = _UNSET,
+    *,
+    args: Sequence[Any] = (),
+    input: Any = _UNSET,  # noqa: A002 - the reference's name
+) -> _Never:
     """End this run and start the next with the same id and an empty journal; awaited or not, it does not return.
 
-    Shapes: the next `run` gets `input`, or the same input again if there is none.
+    Shapes: the next `run` gets `arg`, or `input`, or the only one of `args`; the same input again without any.
     Durable: events in flight finish first; those that come meanwhile go to the next run, in order.
     Errors: UsageError if JSON cannot carry the input; DefinitionError outside of `run` itself.
     """
     if asyncio.current_task() is not current_run().main:
         raise DefinitionError("agent_continue_as_new() works in `run` only: set a field here that `run` waits for")
-    given = next_input if input is _UNSET else input
+    given = next((value for value in (arg, input, *args) if value is not _UNSET), _UNSET)
     if given is _UNSET:
         raise ContinueAsNew(None, keeps_input=True)
     raise ContinueAsNew(to_json(given, "The input of agent_continue_as_new()"), keeps_input=False)

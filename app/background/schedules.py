@@ -9,7 +9,8 @@ from typing import Any
 
 from restate import ObjectContext, ObjectSharedContext, TerminalError, VirtualObject
 
-from app.background import background_agent
+from app.background import background_agent, registry
+from app.background.checks import check_start
 from app.background.mail import tell_runs
 from app.background.protocol import SCHEDULES, AgentDescription, ScheduleEnd, StartRequest, Status, Stored
 from app.background.schedule_spec import ScheduleSpec
@@ -33,11 +34,14 @@ class CreateSchedule(Stored):
 
 
 class Schedule(CreateSchedule):
-    """A schedule and what has become of it so far. `missed` were due while nothing ran at all."""
+    """A schedule and what has become of it so far. `missed` were due while nothing ran at all.
+
+    `next_at` is None when it has come to its end.
+    """
 
     schedule_id: str
     created_at: datetime = _EPOCH
-    next_at: datetime = _EPOCH
+    next_at: datetime | None = _EPOCH
     last_agent_id: str | None = None
     started: int = 0
     skipped: int = 0
@@ -62,11 +66,15 @@ class Tick(Stored):
 
 @_private(background_schedule)
 async def create(ctx: ObjectContext, request: CreateSchedule) -> Schedule:
-    """Create the schedule. Errors: Conflict if there is one."""
+    """Create the schedule. Errors: Conflict if there is one; what check_start says of an agent that cannot start."""
     if await _load(ctx) is not None:
         raise Conflict(f"There is a schedule {ctx.key()!r} already: delete_schedule it first, or choose another id")
+    start = await check_start(ctx, request.start)
+    definition = registry.find_agent(request.start.agent_name)
+    if definition is not None:
+        definition.run.require_input(request.start.input)  # one start may go without it, again and again makes no sense
     now = await _now(ctx)
-    schedule = Schedule(spec=request.spec, start=request.start, schedule_id=ctx.key(), created_at=now)
+    schedule = Schedule(spec=request.spec, start=start, schedule_id=ctx.key(), created_at=now)
     return _arm(ctx, schedule, now, now)
 
 
@@ -142,11 +150,13 @@ async def _is_busy(ctx: ObjectContext, schedule: Schedule) -> bool:
 
 
 def _arm(ctx: ObjectContext, schedule: Schedule, due: datetime, now: datetime) -> Schedule:
-    """Store the schedule and send the next tick to itself."""
-    armed = schedule.model_copy(update={"next_at": schedule.spec.next_after(max(due, now))})
-    next_tick = Tick(created_at=armed.created_at, due=armed.next_at)
-    delay = max(armed.next_at - now, timedelta(milliseconds=1))
-    ctx.object_send(tick, ctx.key(), next_tick, send_delay=delay)
+    """Store the schedule and send the next tick to itself, if there is one."""
+    next_at = schedule.spec.next_after(max(due, now))
+    armed = schedule.model_copy(update={"next_at": next_at})
+    if next_at is not None:
+        delay = next_at + schedule.spec.delay_of(next_at, ctx.key()) - now
+        next_tick = Tick(created_at=armed.created_at, due=next_at)
+        ctx.object_send(tick, ctx.key(), next_tick, send_delay=max(delay, timedelta(milliseconds=1)))
     ctx.set(_RECORD, armed)
     return armed
 

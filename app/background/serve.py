@@ -16,7 +16,8 @@ from app.background.background_agent import background_agent
 from app.background.definition import AgentDefinition, definition_of
 from app.background.front_door import background_agents
 from app.background.function import definition_of_function
-from app.background.functions import functions_object
+from app.background.functions import functions_object, service_of_function
+from app.background.names import NAME
 from app.background.protocol import DEFAULT_QUEUE, RESERVED
 from app.background.runs import background_runs
 from app.background.schedules import background_schedule
@@ -30,26 +31,33 @@ def services(
     workflows: Sequence[type] = (),
     functions: Sequence[Callable[..., Any]] = (),
     task_queue: str = DEFAULT_QUEUE,
+    shared: bool | None = None,
 ) -> list[Service | VirtualObject]:
     """Return the Restate services of agents, workflows and the functions of one task queue, and what agents share.
 
-    Errors: DefinitionError for what is not declared, or for two of one name.
+    `shared` None leaves out what agents share if there are only functions: registered by hand, they would take it away
+    from whoever serves it.
+    Errors: DefinitionError for what is not declared, for two of one name, or a task queue whose name Restate refuses.
     """
+    if not NAME.fullmatch(task_queue):
+        raise DefinitionError(f"{task_queue!r} is no name of a task queue: use letters, digits and _ . - only")
     silence_s = get_settings().inactivity_timeout_s
     idle = None if silence_s is None else IDLE
     background_runs.inactivity_timeout = idle
     built: list[Service | VirtualObject] = []
-    if agents or workflows:  # not with functions alone: Restate asks the deployment that was registered last
+    if shared or (shared is None and (agents or workflows)):
         built += [background_agents, background_agent, background_runs, background_schedule]
     for cls in (*agents, *workflows):
         definition = definition_of(cls)
         _check_name(definition)
         registry.add_agent(definition)
         built.append(run_service(definition, idle=idle))
+    silence = None if silence_s is None else timedelta(seconds=silence_s)
     for function in functions:
-        registry.add_function(task_queue, definition_of_function(function))
+        operation = definition_of_function(function)
+        registry.add_function(task_queue, operation)
+        built.append(service_of_function(task_queue, operation.name, inactivity_timeout=silence))
     if functions:
-        silence = None if silence_s is None else timedelta(seconds=silence_s)
         built.append(functions_object(task_queue, inactivity_timeout=silence))
     return built
 

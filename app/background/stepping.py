@@ -5,17 +5,18 @@ So the agent is suspended meanwhile, and still hears events, timers and cancella
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict, TypeVar, Unpack, overload
 
+from pydantic import BaseModel
 from restate import TerminalError
 
-from app.background.admin import is_served
 from app.background.function import definition_of_function
 from app.background.operation import to_json
 from app.background.protocol import CALL, DEFAULT_QUEUE, FunctionCall
 from app.background.retry import DEFAULT_RETRY, RetryPolicy
+from app.background.routes import function_service, functions_service, why_not_served
 from app.background.runtime import current_run
 from app.durable import Call, current_loop, to_step_failed, wait_for
 from app.durable import step as durable_step
@@ -23,7 +24,37 @@ from app.errors import StepFailed
 
 DEFAULT_START_TO_CLOSE = timedelta(minutes=5)  # of the published library
 
+I = TypeVar("I")  # noqa: E741 - what goes in
+R = TypeVar("R")
+M = TypeVar("M", bound=BaseModel)
 
+
+class StepOptions(TypedDict, total=False):
+    """The options of a step, by name."""
+
+    task_queue: str
+    start_to_close_timeout: timedelta | None
+    schedule_to_close_timeout: timedelta | None
+    schedule_to_start_timeout: timedelta | None
+    heartbeat_timeout: timedelta | None
+    retry_policy: RetryPolicy | None
+
+
+# Coroutine functions come first: a plain one returns anything, a coroutine too. A model may be given as a dict.
+@overload
+async def step(function: Callable[[], Awaitable[R]], **options: Unpack[StepOptions]) -> R: ...
+@overload
+async def step(function: Callable[[I], Awaitable[R]], function_input: I, **options: Unpack[StepOptions]) -> R: ...
+@overload
+async def step(
+    function: Callable[[M], Awaitable[R]], function_input: Mapping[str, Any], **options: Unpack[StepOptions]
+) -> R: ...
+@overload
+async def step(function: Callable[[], R], **options: Unpack[StepOptions]) -> R: ...
+@overload
+async def step(function: Callable[[I], R], function_input: I, **options: Unpack[StepOptions]) -> R: ...
+@overload
+async def step(function: Callable[[M], R], function_input: Mapping[str, Any], **options: Unpack[StepOptions]) -> R: ...
 async def step(
     function: Callable[..., Any],
     function_input: Any = None,
@@ -48,12 +79,13 @@ async def step(
     definition = definition_of_function(function)
     value = to_json(function_input, f"The input of {definition.title}")
     definition.arguments(value)
-    await _require_served(task_queue)
+    service, key = await _route(task_queue, definition.name)
     started = _Started(schedule_to_start_timeout)
     policy = retry_policy or DEFAULT_RETRY
     request = FunctionCall(
         input=value,
         agent_id=current_run().info.agent_id,
+        **_caller(schedule_to_close_timeout),
         started=started.awakeable_id,
         start_to_close_s=_seconds(start_to_close_timeout),
         heartbeat_s=_seconds(heartbeat_timeout),
@@ -63,27 +95,44 @@ async def step(
         max_interval_s=_seconds(policy.max_interval),
         non_retryable_error_types=policy.non_retryable_error_types,
     )
-    call = Call(functions_service(task_queue), CALL, request.model_dump_json().encode(), key=definition.name)
-    await started.wait(call, task_queue)
-    answer = await _answer(call, schedule_to_close_timeout)
+    call = Call(service, CALL, request.model_dump_json().encode(), key=key)
+    await started.wait(call, definition.name, task_queue)
+    answer = await _answer(call, definition.name, schedule_to_close_timeout)
     return definition.result(answer)
 
 
-def functions_service(task_queue: str) -> str:
-    """Return the name of the virtual object that serves the functions of a task queue, keyed by their names."""
-    return f"{task_queue}.functions"
+def _caller(schedule_to_close: timedelta | None) -> dict[str, Any]:
+    """Return what a function may know of its caller; a run that began before this was sent must send the same again."""
+    info = current_run().info
+    if info.started_at is None:
+        return {}
+    names = {"run_id": info.run_id, "agent_name": info.agent_name}
+    return {**names, "schedule_to_close_s": _seconds(schedule_to_close)}
 
 
-async def _require_served(task_queue: str) -> None:
-    """Errors: StepFailed for a task queue that nobody serves; Restate would let the whole agent wait for it."""
-    service, served = functions_service(task_queue), current_run().served
-    if service not in served:
-        if not await durable_step(f"is {service} served?", lambda: is_served(service), result_type=bool):
-            raise StepFailed(
-                f"Task queue {task_queue!r} is not served: start_service(functions=[…], task_queue={task_queue!r})",
-                error_type="NotFound",
+async def _route(task_queue: str, name: str) -> tuple[str, str | None]:
+    """Return the service, and the key in it, that runs a function for this run.
+
+    A journal of the version before says True here, once for a queue: all its calls went to one object of the queue, and
+    in that run they go on to.
+    Errors: StepFailed for a function that nobody serves; Restate would let the whole agent wait for it.
+    """
+    by_queue, by_name = functions_service(task_queue), function_service(task_queue, name)
+    run = current_run()
+    if by_queue not in run.served and by_name not in run.served:
+        refusal: str | bool = await durable_step(
+            f"is {by_queue} served?",
+            lambda: why_not_served(task_queue, name, run.info.agent_id),
+            result_type=str | bool,
+        )
+        if refusal is False:
+            refusal = (
+                f"Task queue {task_queue!r} is not served: start_service(functions=[…], task_queue={task_queue!r})"
             )
-        served.add(service)
+        if isinstance(refusal, str) and refusal:
+            raise StepFailed(refusal, error_type="NotFound")
+        run.served.add(by_queue if refusal is True else by_name)
+    return (by_queue, name) if by_queue in run.served else (by_name, None)
 
 
 class _Started:
@@ -96,7 +145,7 @@ class _Started:
             self.awakeable_id, begun = current_loop().ctx.awakeable(type_hint=object)
             self._begun = wait_for(begun)
 
-    async def wait(self, call: Call, task_queue: str) -> None:
+    async def wait(self, call: Call, function: str, task_queue: str) -> None:
         if self._timeout is None:
             return
         timeout_s = self._timeout.total_seconds()
@@ -108,15 +157,19 @@ class _Started:
         if not self._begun.done() and not call.answer.done():
             call.cancel()
             raise StepFailed(
-                f"not started within {timeout_s:g} s: does the service of task queue {task_queue!r} run?",
+                f"Function {function!r} was not started within {timeout_s:g} s: "
+                f"does the service of task queue {task_queue!r} run?",
                 error_type="TimeoutError",
             )
 
 
-async def _answer(call: Call, timeout: timedelta | None) -> Any:
+async def _answer(call: Call, function: str, timeout: timedelta | None) -> Any:
     if not await call.wait(timeout_s=_seconds(timeout)):
         call.cancel()  # its end is not waited for: it may be in a deployment that is down
-        raise StepFailed(f"no result within {_seconds(timeout):g} s of all attempts", error_type="TimeoutError")
+        raise StepFailed(
+            f"Function {function!r} failed: no result within {_seconds(timeout):g} s of all attempts",
+            error_type="TimeoutError",
+        )
     try:
         body = call.answer.result()
     except TerminalError as exc:

@@ -8,19 +8,23 @@ it takes exactly the same path.
 import asyncio
 import collections
 import contextvars
-import inspect
 import logging
-import sys
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import contextmanager
-from datetime import timedelta
-from typing import Any, NoReturn, TypeVar, TypeVarTuple, cast
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, TypeVar, TypeVarTuple, cast
 
-from restate import Context, RestateDurableFuture
+from restate import Context, RestateDurableFuture, TerminalError
 from restate.server_context import ServerInvocationContext
 
+from app.durable.conditions import Conditions
 from app.durable.futures import AttemptOver, DurableFuture, DurableTask, DurableTimer
-from app.errors import DeterminismError
+from app.durable.generators import Generators
+from app.durable.order import give_order
+from app.durable.refusals import ReplayedLoop, refuse_other_thread, refuse_task_factory
+from app.durable.running import name_of, running
+from app.durable.timers import Timers
+from app.durable.unwinding import Nowhere, unwind_generator, unwind_task
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -28,31 +32,39 @@ ExceptionHandler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
 logger = logging.getLogger("durable")
 
-_MAX_UNWINDING = 100  # waits of a coroutine that is being closed, before it is left to the garbage collector
+_MOST_REFUSALS = 1000  # of the engine at the end of an attempt
+_MOST_CALLBACKS = 1_000_000  # between two completions, about two seconds of a process; then it is a busy wait
 
 
-class DurableLoop(asyncio.AbstractEventLoop):
+class DurableLoop(ReplayedLoop):
     """The loop of one attempt of one invocation.
 
     `place` is how far it is: the number of futures completed; `seen` is where an earlier attempt has been, -1 nowhere.
 
     Durable: `time()` starts at 0 in every attempt and moves only when a timer fires, so it is the same in a replay; it
-    measures delays, it does not tell the time of day.
+    measures delays, it does not tell the time of day. Timers of one instant fire together, as in asyncio: those that
+    were made between the same two completions for the same time.
     Errors: what needs sockets, threads or processes raises DeterminismError, which names the way out.
     """
 
     def __init__(self, ctx: Context, *, seen: int = -1) -> None:
+        give_order()
         self._ctx = ctx
         self._seen = seen
         self.place = 0
         self._ready: collections.deque[asyncio.Handle] = collections.deque()
         self._pending: dict[RestateDurableFuture[Any], DurableFuture[Any] | DurableTimer] = {}
-        self._conditions: list[tuple[Callable[[], object], DurableFuture[None]]] = []
-        self._tasks: dict[asyncio.Task[Any], None] = {}  # a dict, as sets have no order of their own
+        self._conditions = Conditions()
+        self._timers = Timers()
+        self._tasks: dict[DurableTask[Any], None] = {}  # a dict, as sets have no order of their own
+        self._task_factory: Callable[..., asyncio.Future[Any]] | None = None
+        self._generators = Generators()
         self._serial = 0
+        self._tasks_made = 0
         self._entries = 0
-        self._now = 0.0
+        self._refused = 0
         self._dead = False
+        self._debug = False
         self._exception_handler: ExceptionHandler | None = None
 
     # What durable code builds on
@@ -60,9 +72,7 @@ class DurableLoop(asyncio.AbstractEventLoop):
     @property
     def ctx(self) -> Context:
         """The Restate context. Errors: AttemptOver once the attempt has ended."""
-        if self._dead:
-            raise AttemptOver
-        return self._ctx
+        return self._refuse_engine() if self._dead else self._ctx
 
     @property
     def replaying(self) -> bool:
@@ -79,10 +89,11 @@ class DurableLoop(asyncio.AbstractEventLoop):
 
     def wait_for(self, durable: RestateDurableFuture[T]) -> asyncio.Future[T]:
         """Return the asyncio future of a durable future of the engine."""
-        if self._dead:
-            raise AttemptOver
-        self._entries += 1
         future: DurableFuture[T] = DurableFuture(loop=self)
+        if self._dead:
+            self._refuse_engine()
+            return future
+        self._entries += 1
         self._pending[durable] = future
         future.add_done_callback(lambda done: self._pending.pop(durable, None) if done.cancelled() else None)
         return future
@@ -93,7 +104,7 @@ class DurableLoop(asyncio.AbstractEventLoop):
         if predicate():
             future.set_result(None)
         else:
-            self._conditions.append((predicate, future))
+            self._conditions.add(predicate, future)
         return future
 
     # What the driver calls
@@ -104,117 +115,144 @@ class DurableLoop(asyncio.AbstractEventLoop):
         return list(self._pending)
 
     @property
-    def unfinished_tasks(self) -> list[asyncio.Task[Any]]:
+    def unfinished_tasks(self) -> list[DurableTask[Any]]:
         """The tasks that are not done, oldest first."""
         return [task for task in self._tasks if not task.done()]
 
     def complete(self, durable: RestateDurableFuture[T], value: T | None, error: Exception | None) -> None:
         """Hand in the outcome of a durable future; whoever waits runs at the next `drain`."""
+        waiter = self._pending.pop(durable, None)
+        if waiter is None:  # a timer that has fired together with another, or what is waited for no more
+            return
         self._entries += 1
         self.place += 1
-        waiter = self._pending.pop(durable, None)
         if isinstance(waiter, DurableTimer):
-            self._now = max(self._now, waiter.when())
-            self._ready.append(waiter)
-        elif waiter is not None and not waiter.done():
+            together = self._timers.fire(waiter)
+            self._entries += len(together) - 1
+            for timer in together:
+                self._pending.pop(cast("RestateDurableFuture[None]", timer.sleep), None)
+                if timer.when() > timer.wakes_at:
+                    self._begin(timer)  # the next part of a long wait
+                else:
+                    self._ready.append(timer)
+        elif not waiter.done():
             if error is not None:
                 waiter.set_exception(error)
             else:
                 waiter.set_result(value)
 
     def drain(self) -> None:
-        """Run callbacks until none is ready and no condition has become true."""
+        """Run callbacks until none is ready and no condition has become true.
+
+        sys.exit() and KeyboardInterrupt end the task that raised them, not the process with all its other invocations.
+        Errors: TerminalError if that has no end, because something waits without giving the engine a chance.
+        """
+        handle: asyncio.Handle | None = None
         with self._running():
-            while self._ready:
+            for _ in range(_MOST_CALLBACKS):
+                if not self._ready:
+                    return
                 handle = self._ready.popleft()
-                if not handle.cancelled():
-                    handle._run()
-                if self._conditions:
-                    self._wake_conditions()
+                try:
+                    if not handle.cancelled():
+                        handle._run()
+                except (SystemExit, KeyboardInterrupt) as exc:  # a task has ended with it, and who awaits that gets it
+                    message = f"{name_of(handle)} raised {type(exc).__name__}"
+                    self.call_exception_handler({"message": message, "exception": exc})
+                self._conditions.wake()
+        raise TerminalError(
+            f"{name_of(handle)} runs again and again without waiting for anything durable, while nothing else can "
+            "happen: a busy wait. Await what is to happen: the task, an asyncio.Event, or condition(…)"
+        )
 
     def close_abandoned(self) -> None:
         """End what the attempt leaves in the middle, newest first, without letting it reach the engine.
 
-        A `finally` block runs with GeneratorExit; all it starts on this loop raises AttemptOver or does nothing.
+        A `finally` block runs with AttemptOver; all it starts on this loop raises that again, or does nothing.
+        Raises nothing, whatever durable code does.
         """
         self._dead = True
         self._ready.clear()
         with self._running():
             for task in reversed(self.unfinished_tasks):
-                task._log_destroy_pending = False  # the end is meant
-                _close(task)
-        self._tasks.clear()
-        self._pending.clear()
-        self._conditions.clear()
+                unwind_task(task)
+            for generator in reversed(self._generators.take()):
+                unwind_generator(generator)
+            self._tasks.clear()
+            self._pending.clear()
+            self._conditions.clear()
 
     def next_serial(self) -> int:
         self._serial += 1
         return self._serial
 
-    @contextmanager
-    def _running(self) -> Iterator[None]:
-        """Be the running loop of this thread, in place of the real one."""
-        outer = asyncio._get_running_loop()
-        outer_task = _swap_current_task(outer, None)
-        outer_hooks = sys.get_asyncgen_hooks()
-        asyncio._set_running_loop(None)
-        asyncio._set_running_loop(self)
-        sys.set_asyncgen_hooks(firstiter=self._adopt_generator, finalizer=self._finalize_generator)
-        try:
-            yield
-        finally:
-            sys.set_asyncgen_hooks(*outer_hooks)
-            asyncio._set_running_loop(outer)
-            _swap_current_task(outer, outer_task)
+    def next_task_name(self) -> str:
+        self._tasks_made += 1
+        return f"Task-{self._tasks_made}"
 
-    def _wake_conditions(self) -> None:
-        waiting = []
-        for predicate, future in self._conditions:
-            if future.done():
-                continue
-            try:
-                holds = predicate()
-            except Exception as exc:  # noqa: BLE001 - the predicate's error belongs to whoever waits for it
-                future.set_exception(exc)
-                continue
-            if holds:
-                future.set_result(None)
-            else:
-                waiting.append((predicate, future))
-        self._conditions = waiting
+    def _running(self) -> AbstractContextManager[None]:
+        return running(self, adopt_generator=self._generators.adopt)
 
-    def _adopt_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
-        """Nothing to do at the first iteration; the hook keeps the real loop from adopting the generator."""
+    def _refuse_engine(self) -> Any:
+        """Raise AttemptOver; but who asks on and on would never come to a wait, where a coroutine can be left."""
+        self._refused += 1
+        if self._refused < _MOST_REFUSALS:
+            raise AttemptOver
+        return Nowhere()
 
-    def _finalize_generator(self, generator: AsyncGenerator[Any, Any]) -> None:
-        if not self._dead:
-            self.create_task(generator.aclose())
+    def _begin(self, timer: DurableTimer) -> None:
+        self._entries += 1
+        self._pending[self._timers.begin(timer, self._ctx.sleep, place=self.place)] = timer
 
     # asyncio.AbstractEventLoop
 
     def time(self) -> float:
-        return self._now
+        return self._timers.now
 
     def is_running(self) -> bool:
-        return not self._dead
+        return asyncio._get_running_loop() is self
 
     def is_closed(self) -> bool:
         return self._dead
 
     def get_debug(self) -> bool:
-        return False
+        return self._debug
+
+    def set_debug(self, enabled: bool) -> None:
+        self._debug = enabled
 
     def create_future(self) -> asyncio.Future[Any]:
         return DurableFuture(loop=self)
 
     def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:
-        if self._dead:
-            coro.close()
-            raise AttemptOver
-        task: DurableTask[Any] = DurableTask(coro, loop=self, **options)
-        self._tasks[task] = None
-        task.add_done_callback(lambda done: self._tasks.pop(done, None))
+        if self._dead:  # who makes many, as gather does, need not close the rest; who waits for this one is unwound
+            task: DurableTask[Any] = DurableTask(coro, loop=self, **options)
+            task.begins_never()
+            return task
+        if self._task_factory is not None:
+            options.setdefault("eager_start", True)
+        task = DurableTask(coro, loop=self, **options)
+        if not task.done():  # an eager one may be
+            self._tasks[task] = None
+            task.add_done_callback(lambda done: self._tasks.pop(done, None))
         return task
+
+    def get_task_factory(self) -> Any:
+        return self._task_factory
+
+    def set_task_factory(self, factory: Any) -> None:
+        if factory is not None and factory is not getattr(asyncio, "eager_task_factory", None):
+            refuse_task_factory()
+        self._task_factory = factory
+
+    async def shutdown_asyncgens(self) -> None:
+        """Close the async generators that are still open, oldest first, and those that begin meanwhile."""
+        while generators := self._generators.take():
+            closed = await asyncio.gather(*(each.aclose() for each in generators), return_exceptions=True)
+            for generator, error in zip(generators, closed, strict=True):
+                if isinstance(error, Exception):
+                    message = f"{generator!r} failed while it was closed"
+                    self.call_exception_handler({"message": message, "exception": error, "asyncgen": generator})
 
     def call_soon(
         self,
@@ -227,6 +265,16 @@ class DurableLoop(asyncio.AbstractEventLoop):
             self._ready.append(handle)
         return handle
 
+    def call_soon_threadsafe(
+        self,
+        callback: Callable[[*Ts], object],
+        *args: *Ts,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        if not self._dead and not self.is_running():
+            refuse_other_thread()
+        return self.call_soon(callback, *args, context=context)
+
     def call_later(
         self,
         delay: float,
@@ -234,7 +282,7 @@ class DurableLoop(asyncio.AbstractEventLoop):
         *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        return self.call_at(self._timers.now + delay, callback, *args, context=context)
 
     def call_at(
         self,
@@ -243,16 +291,17 @@ class DurableLoop(asyncio.AbstractEventLoop):
         *args: *Ts,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
+        if math.isnan(when):
+            raise ValueError("A timer cannot be due at NaN (not a number)")
         timer = DurableTimer(when, callback, args, self, context)
         if not self._dead:
-            self._entries += 1
-            timer.sleep = self._ctx.sleep(timedelta(seconds=max(0.0, when - self._now)))
-            self._pending[timer.sleep] = timer
+            self._begin(timer)
         return timer
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        if isinstance(handle, DurableTimer):
+        if isinstance(handle, DurableTimer) and handle.sleep is not None:
             self._pending.pop(handle.sleep, None)
+            self._timers.forget(handle)
 
     def set_exception_handler(self, handler: ExceptionHandler | None) -> None:
         self._exception_handler = handler
@@ -267,41 +316,3 @@ class DurableLoop(asyncio.AbstractEventLoop):
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         logger.error("%s in durable code", context.get("message", "Error"), exc_info=context.get("exception"))
-
-
-def _close(task: asyncio.Task[Any]) -> None:
-    """Unwind a task that nobody will resume: every `finally` block gets its turn, also one that waits for something."""
-    coro = task.get_coro()
-    for _ in range(_MAX_UNWINDING):
-        if not inspect.iscoroutine(coro) or inspect.getcoroutinestate(coro) == inspect.CORO_CLOSED:
-            return
-        try:
-            coro.close()
-        except (AttemptOver, Exception) as exc:  # noqa: BLE001 - nobody is left to tell
-            logger.debug("Durable task %s said %r while its attempt was closed", task.get_name(), exc)
-
-
-def _swap_current_task(
-    loop: asyncio.AbstractEventLoop | None, task: asyncio.Task[Any] | None
-) -> asyncio.Task[Any] | None:
-    """Make `task` the current one of `loop`, return the one it replaces.
-
-    From Python 3.14 on the current task belongs to the thread, so the real one must step aside while ours run.
-    """
-    swap = getattr(asyncio.tasks, "_swap_current_task", None)
-    return swap(loop, task) if swap is not None and loop is not None else None
-
-
-def _refusing(name: str) -> Callable[..., NoReturn]:
-    def refuse(_self: DurableLoop, *_args: object, **_options: object) -> NoReturn:
-        raise DeterminismError(
-            f"loop.{name}() is not available in durable code: a replay could not repeat it. Do this inside a step."
-        )
-
-    refuse.__name__ = name
-    return refuse
-
-
-for _name, _member in vars(asyncio.AbstractEventLoop).items():
-    if callable(_member) and not _name.startswith("_") and _name not in vars(DurableLoop):
-        setattr(DurableLoop, _name, _refusing(_name))

@@ -9,20 +9,25 @@ from typing import Any, TypeVar
 
 import restate
 from restate import Context, TerminalError
+from restate.exceptions import SdkInternalBaseException
 
+from app.durable.futures import AttemptOver
 from app.durable.loop import DurableLoop
 from app.durable.places import forget_place, furthest_place, note_place
+from app.text import words_of
 
 T = TypeVar("T")
 
 
 async def run_durably(ctx: Context, main: Coroutine[Any, Any, T]) -> T:
-    """Run `main` on a durable loop and return its result; as with `asyncio.run`, tasks it leaves behind are cancelled.
+    """Run `main` on a durable loop and return its result.
+
+    As with `asyncio.run`, tasks that it leaves behind are cancelled and async generators closed.
 
     Durable: a replay takes the same path, because the journal is the only source of order. A Restate cancellation
     arrives as asyncio.CancelledError in `main`, once; `finally` blocks can still take durable steps.
     Errors: what `main` raises; TerminalError 409 if `main` let the cancellation through, 500 if it waits for what can
-    never happen.
+    never happen, or raises what would end the process, such as SystemExit or KeyboardInterrupt.
     """
     invocation_id = ctx.request().id
     seen = furthest_place(invocation_id)
@@ -34,13 +39,27 @@ async def run_durably(ctx: Context, main: Coroutine[Any, Any, T]) -> T:
             leftover.cancel()
         for leftover in loop.unfinished_tasks:
             await _run_until(loop, leftover, None)
+        await _run_until(loop, loop.create_task(loop.shutdown_asyncgens()), None)
     finally:
         note_place(invocation_id, loop.place)
         loop.close_abandoned()
     forget_place(invocation_id)
     if task.cancelled():
         raise TerminalError("cancelled", 409)
-    result: T = task.result()
+    result: T = _result(task)
+    return result
+
+
+def _result(task: asyncio.Task[T]) -> T:
+    """Return what a task has ended with. Errors: what it raised; TerminalError for what is no Exception."""
+    try:
+        result: T = task.result()
+    except (Exception, AttemptOver, SdkInternalBaseException):
+        raise
+    except BaseException as exc:
+        name = getattr(task.get_coro(), "__qualname__", "The code")
+        what = f"{name} raised {type(exc).__name__} ({words_of(exc)})"
+        raise TerminalError(f"{what}; raise an error of your own instead") from exc
     return result
 
 

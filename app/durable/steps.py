@@ -5,19 +5,25 @@ Owns attempts, retries and aborts; it does not know what the actions do.
 
 import asyncio
 import itertools
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, to_json
 from restate import RunOptions, TerminalError
 from restate.serde import BytesSerde
 
 from app.durable.waits import current_loop
-from app.errors import StepFailed
+from app.errors import AgentError, StepFailed
+from app.text import clean, shorten, words_of
 
 T = TypeVar("T")
+
+MAX_ERROR_CHARS = 10_000  # of the text of an error that is recorded
+MAX_WAIT_S = 30 * 24 * 3600.0  # between two attempts, whatever an exception asks for
 
 ABORTED = 499  # status of an attempt that ended because its step was cancelled; nginx's "client closed request"
 
@@ -41,7 +47,7 @@ class RetryPolicy:
         delay = self.initial_interval.total_seconds() * self.backoff_coefficient ** min(attempt - 1, 64)
         if self.max_interval is not None:
             delay = min(delay, self.max_interval.total_seconds())
-        return max(delay, failure.retry_after_s or 0.0)
+        return min(max(delay, failure.retry_after_s or 0.0), MAX_WAIT_S)
 
 
 ONCE = RetryPolicy(max_attempts=1)
@@ -58,7 +64,8 @@ async def step(
 ) -> T:
     """Run `action` on the real event loop and journal its result; a replay returns the journaled value.
 
-    Shapes: action() -> awaitable JSON value or pydantic model of `result_type`; returns that value.
+    Shapes: action() -> awaitable JSON value or pydantic model of `result_type`; returns that value. Lone surrogates in
+    it become U+FFFD.
     Units: timeout_s seconds for each attempt, None waits for ever.
     Durable: one journal entry `name` for each attempt, a timer between two; at least once: an attempt runs again if
     the process dies before its result is recorded.
@@ -110,6 +117,10 @@ class _Attempt(Generic[T]):
             if exc.status_code == ABORTED:
                 raise cancelled or asyncio.CancelledError from exc
             raise to_step_failed(exc) from exc
+        except ValidationError as exc:
+            raise StepFailed(
+                f"the recorded result does not fit: {words_of(exc)}", error_type="ValidationError"
+            ) from exc
 
     def _abort(self) -> None:
         self._abort_requested = True
@@ -128,31 +139,41 @@ class _Attempt(Generic[T]):
                 raise TimeoutError
             if running.cancelling() and not self._abort_requested:  # the same, while the attempt was ending
                 raise asyncio.CancelledError
-            return self._adapter.dump_json(value)
+            return _to_json(self._adapter, value)
         except asyncio.CancelledError:
             if not self._abort_requested:
                 raise  # the attempt of the invocation has ended; the engine runs the action again
             raise TerminalError("aborted", ABORTED) from None
         except TimeoutError as exc:
-            text = f"no result after {self._timeout_s} s" if timeout.expired() else str(exc) or "timed out"
+            text = (
+                f"no result after {self._timeout_s} s"
+                if timeout.expired()
+                else words_of(exc)
+                if exc.args
+                else "timed out"
+            )
             raise to_terminal_error(exc, text) from exc
         except Exception as exc:
-            raise to_terminal_error(exc, str(exc) or repr(exc)) from exc
+            raise to_terminal_error(exc, words_of(exc)) from exc
         finally:
             self._running = None
 
 
 def to_terminal_error(exc: Exception, text: str) -> TerminalError:
-    """Record what was raised. An exception may say `retryable = False` and `retry_after_s = …` of itself."""
-    retryable = getattr(exc, "retryable", not isinstance(exc, TerminalError))
-    retry_after_s = getattr(exc, "retry_after_s", None)
+    """Record what was raised. An error of ours may say `retryable = False` and `retry_after_s = …` of itself.
+
+    What it says is cleaned: the engine never hears of an error that UTF-8 cannot encode, and the invocation hangs.
+    """
+    ours = exc if isinstance(exc, AgentError) else None  # on others these names may mean anything
+    retryable = getattr(ours, "retryable", not isinstance(exc, TerminalError))
+    error_type = exc.error_type if isinstance(exc, StepFailed) else type(exc).__name__
     return TerminalError(
-        text,
+        shorten(clean(text), MAX_ERROR_CHARS),
         500,
         {
-            "error_type": exc.error_type if isinstance(exc, StepFailed) else type(exc).__name__,
+            "error_type": re.sub(r"[^ -~]", "?", str(error_type))[:100],  # it may become a header
             "retryable": "yes" if retryable else "no",
-            "retry_after_s": "" if retry_after_s is None else str(retry_after_s),
+            "retry_after_s": _seconds(getattr(ours, "retry_after_s", None)),
         },
     )
 
@@ -166,3 +187,34 @@ def to_step_failed(exc: TerminalError) -> StepFailed:
         retryable=metadata.get("retryable") == "yes",
         retry_after_s=float(metadata.get("retry_after_s") or 0) or None,
     )
+
+
+def _seconds(value: object) -> str:
+    """Return a wait as it is recorded, nothing for what is no number of seconds."""
+    is_wait = isinstance(value, int | float) and 0 <= value < 1e300  # neither NaN nor infinite, and a float
+    return str(value) if is_wait else ""
+
+
+def _to_json(adapter: TypeAdapter[Any], value: object) -> bytes:
+    """Return `value` as JSON; text that UTF-8 cannot encode is cleaned, which is rare and dear."""
+    try:
+        return adapter.dump_json(value)
+    except (PydanticSerializationError, UnicodeEncodeError) as exc:
+        if "surrogates" not in str(exc):
+            raise
+    try:
+        plain = adapter.dump_python(value, mode="json")
+    except (PydanticSerializationError, UnicodeEncodeError):  # the key of a dict
+        plain = adapter.dump_python(value)
+    return to_json(_cleaned(plain))
+
+
+def _cleaned(value: Any) -> Any:
+    match value:
+        case str():
+            return clean(value)
+        case dict():
+            return {_cleaned(key): _cleaned(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return [_cleaned(entry) for entry in value]
+    return value

@@ -4,27 +4,59 @@ It never retries: retries are durable, and made by who calls it.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 from openai import AsyncOpenAI, OpenAIError
 
-from app.llm.failures import Endpoint, to_llm_error
+from app.errors import LLMError, LLMUnavailable, ReplyTooLong
+from app.llm.failures import LOSING_REDIRECTS, REDIRECTED_TO, Endpoint, reported_error, to_llm_error
 from app.llm.reply import Draft, Reply
+from app.llm.sse import Event, EventStream
 from app.llm.wire import ToolSpec, to_messages, to_tools
 from app.transcript import Item
+
+DONE = "[DONE]"
+REST_S = 5.0  # from the finish_reason to the usage and the end of the stream; the reply is complete without them
+GOODBYE_S = 0.2  # from [DONE] to the end of the body, which lets the connection be used again
+SILENCES = 10  # of timeout_s each, in which a server that only keeps the connection alive must have sent a chunk
+MAX_ERROR_BYTES = 64 * 1024  # of the body of an error; only its beginning is quoted
+BYTES_PER_CHAR = 500  # of a stream: a chunk of 400 bytes for every token is usual
+BYTES_PER_EVENT_CHAR = 12  # an emoji as two escapes
+SPARE_BYTES = 1_000_000  # for what is no text; in all, and in one event
+
+
+@dataclass(frozen=True)
+class CallLimits:
+    """What one call may take: `timeout_s` of silence, `max_reply_chars` of text and tool calls; `max_connections` calls
+    run at the same time."""
+
+    timeout_s: float
+    max_reply_chars: int
+    max_connections: int
+    max_retry_after_s: float
 
 
 class LLM:
     """An LLM behind an OpenAI-compatible server. Belongs to one event loop."""
 
-    def __init__(self, client: AsyncOpenAI, *, model: str, instructions: str) -> None:
+    def __init__(self, client: AsyncOpenAI, *, model: str, instructions: str, limits: CallLimits) -> None:
         self._client = client
         self._model = model
         self._instructions = instructions
+        self._limits = limits
+        self._places = asyncio.Semaphore(limits.max_connections)
         address = client.base_url.copy_with(userinfo=b"", query=None)  # its other parts may be secret
-        self._endpoint = Endpoint(server=str(address), model=model, secret=client.api_key)
+        self._endpoint = Endpoint(
+            server=str(address),
+            model=model,
+            secret=client.api_key,
+            max_retry_after_s=limits.max_retry_after_s,
+        )
 
     async def complete(
         self,
@@ -37,26 +69,108 @@ class LLM:
         When the awaiting task is cancelled, the request is aborted at once and the reply is what had arrived, with
         `finish` ABORTED; a reply that was complete by then stays complete. The cancellation is swallowed, but stays
         visible as `Task.cancelling()`.
-        Errors: LLMUnavailable, LLMRejected; both say what happened in a sentence for the user of the chat.
+        Errors: LLMUnavailable, LLMRejected, ReplyTooLong; each says what happened in a sentence for the user of the
+        chat, and has the text that had arrived.
         """
         request = self._request(items, tools)
         draft = Draft()
         try:
-            async with await self._client.chat.completions.create(**request) as stream:
-                async for chunk in stream:
-                    text = draft.add(chunk)
-                    if text and on_text is not None:
-                        on_text(text)
+            async with self._place(), asyncio.timeout(SILENCES * self._limits.timeout_s) as patience:
+                create = self._client.chat.completions.with_streaming_response.create
+                async with create(**request) as answer:
+                    await self._read(answer.http_response, draft, patience, on_text)
+            return draft.complete()
         except asyncio.CancelledError:
             return draft.abort()
-        except (OpenAIError, httpx2.HTTPError, ValueError) as exc:  # ValueError: a chunk that cannot be decoded
-            if not draft.finished:
-                raise to_llm_error(exc, self._endpoint) from exc
-        return draft.complete()
+        # A ValueError is a chunk that cannot be decoded, a RecursionError one that is nested without end.
+        except (LLMError, OpenAIError, httpx2.HTTPError, TimeoutError, ValueError, RecursionError) as exc:
+            if draft.finished and not isinstance(exc, ReplyTooLong):
+                return draft.complete()
+            error = to_llm_error(exc, self._endpoint, begun=draft.chars > 0)
+            error.text = draft.text[: self._limits.max_reply_chars]
+            raise error from exc
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """Hold one of the `max_connections` places. A wait for one is not the server's silence."""
+        try:
+            async with asyncio.timeout(self._limits.timeout_s):
+                await self._places.acquire()
+        except TimeoutError as exc:
+            raise LLMUnavailable(
+                f"{self._limits.max_connections} LLM calls run at the same time and none has ended for "
+                f"{self._limits.timeout_s:g} s; raise LLM_MAX_CONNECTIONS if the LLM server can take more."
+            ) from exc
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    async def _read(
+        self,
+        answer: httpx2.Response,
+        draft: Draft,
+        patience: asyncio.Timeout,
+        on_text: Callable[[str], None] | None,
+    ) -> None:
+        """Read the answer into `draft`, until its end or until `patience` with what is no chunk is over."""
+        limit = self._limits.max_reply_chars
+        events = EventStream(max_bytes=SPARE_BYTES + BYTES_PER_EVENT_CHAR * limit)
+        bytes_left = SPARE_BYTES + BYTES_PER_CHAR * limit
+
+        tell = on_text or (lambda _: None)
+
+        async for data in answer.aiter_bytes():
+            if self._take(events.feed(data), draft, tell):
+                patience.reschedule(asyncio.get_running_loop().time() + self._patience_s(draft))
+            bytes_left -= len(data)
+            if bytes_left < 0:
+                raise self._endpoint.not_understood("megabytes of no text", begun=draft.chars > 0)
+        self._take(events.close(), draft, tell)
+        if text := draft.close():
+            tell(text)
+
+    def _patience_s(self, draft: Draft) -> float:
+        """Return how long to wait for the next chunk, at most."""
+        if draft.done:
+            return GOODBYE_S
+        return REST_S if draft.finished else SILENCES * self._limits.timeout_s
+
+    def _take(self, events: Iterator[Event], draft: Draft, tell: Callable[[str], object]) -> bool:
+        """Put events into the draft; return whether there were any."""
+        taken = False
+        for event in events:
+            if draft.done:  # nothing counts any more
+                return taken
+            taken = True
+            if event.data.startswith(DONE):
+                draft.done = True
+            elif text := self._add(event, draft):
+                tell(text)
+        return taken
+
+    def _add(self, event: Event, draft: Draft) -> str:
+        """Put the chunks of one event into the draft; return the text that they brought."""
+        if event.document and event.data.lstrip().startswith("<"):
+            raise self._endpoint.no_llm_server("a web page")
+        text = ""
+        for chunk in _chunks_of(event.data):
+            if error := reported_error(chunk, event.name, self._endpoint):
+                raise error
+            if event.document and not (isinstance(chunk, dict) and "choices" in chunk):
+                raise self._endpoint.no_llm_server("JSON that is no answer")
+            text += draft.add(chunk)
+        draft.done = event.document  # a document is all there is
+        if draft.chars > self._limits.max_reply_chars:
+            raise ReplyTooLong(
+                f"The answer of the LLM was cut off at {self._limits.max_reply_chars} characters (MAX_REPLY_CHARS); "
+                "send a message to go on."
+            )
+        return text
 
     def _request(self, items: Sequence[Item], tools: Sequence[ToolSpec]) -> dict[str, Any]:
         body: dict[str, Any] = {"messages": to_messages(items, self._instructions)}
@@ -70,3 +184,43 @@ class LLM:
             # The SDK walks `messages` by their types, 0.15 ms for each (measured); `extra_body` replaces it, unwalked.
             "extra_body": body,
         }
+
+
+def _chunks_of(data: str) -> list[object]:
+    """Return the JSON values in the data of an event: one, or one a line when the server left the blank lines out.
+
+    Errors: ValueError, RecursionError.
+    """
+    try:
+        return [json.loads(data)]
+    except json.JSONDecodeError:
+        if "\n" not in data:
+            raise
+        return [json.loads(line) for line in data.splitlines() if line.strip() and line.strip() != DONE]
+
+
+async def tame(response: httpx2.Response) -> None:
+    """Hook of the HTTP client: keep it from following a redirect that would lose the request, and from reading more of
+    an error than is quoted; some have no end."""
+    if response.status_code in LOSING_REDIRECTS:
+        response.headers[REDIRECTED_TO] = response.headers.pop("location", "")
+    if not response.is_success and isinstance(response.stream, httpx2.AsyncByteStream):
+        response.stream = _Beginning(response.stream)
+
+
+class _Beginning(httpx2.AsyncByteStream):
+    """The first MAX_ERROR_BYTES of a stream."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = MAX_ERROR_BYTES
+        async for data in self._stream:
+            yield data[:left]
+            left -= len(data)
+            if left <= 0:
+                return
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

@@ -7,20 +7,26 @@ It keeps no state: what it says follows from the request alone.
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
 
-from app.llm.wire import BETWEEN_TEXTS, CONTINUE, INTERRUPTED, WireMessage
+from app.llm.offline_arguments import arguments_for
+from app.llm.wire import BETWEEN_TEXTS, BROKEN_OFF, CONTINUE, INTERRUPTED, WireMessage
 
 ITERATION_TEXT = "Do another iteration"
 TOOL = "execute_task"
 
 
 class OfflineTransport(httpx2.AsyncBaseTransport):
-    """Plays a model that iterates `iterations` times, calling a tool, and then answers; each reply takes `pace_s`."""
+    """Plays a model that calls the tools which a message names, each once, and then says what they answered.
+
+    A message that names none is worked on with `execute_task`, in as many iterations as `iterations` says. Each reply
+    takes `pace_s` seconds.
+    """
 
     def __init__(self, *, iterations: int, pace_s: float) -> None:
         self._iterations = iterations
@@ -40,25 +46,32 @@ class OfflineTransport(httpx2.AsyncBaseTransport):
 
 @dataclass(frozen=True)
 class _Task:
-    """What the messages since the last final answer ask for, and the iterations spent on it."""
+    """What the messages since the last final answer ask for, and what was done about it; `results` is by tool."""
 
     requests: tuple[str, ...] = ()
     iterations: int = 0
+    results: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """What the model says next: a text, and a call of a tool with its arguments if there is one."""
+
+    text: str
+    tool: str | None = None
+    arguments: Mapping[str, Any] | None = None
 
 
 def _chunks(body: dict[str, Any], iterations: int) -> list[str]:
     """Return the chunks of the reply to a request, as JSON."""
     messages: list[WireMessage] = body["messages"]
-    task = _task_of(messages)
-    has_tool = any(tool["function"]["name"] == TOOL for tool in body.get("tools", ()))
-    iterate = has_tool and task.iterations < iterations
-    text = ITERATION_TEXT if iterate else " ".join(["Done:", "; ".join(task.requests)]).strip() + "."
+    reply = _reply_to(_task_of(messages), _parameters(body), iterations)
 
-    deltas: list[dict[str, Any]] = [{"content": word} for word in _words(text)]
-    if iterate:
-        deltas.append({"tool_calls": [_call(messages, task)]})
+    deltas: list[dict[str, Any]] = [{"content": word} for word in _words(reply.text)]
+    if reply.tool is not None:
+        deltas.append({"tool_calls": [_call(messages, reply)]})
     choices: list[dict[str, Any]] = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
-    choices.append({"index": 0, "delta": {}, "finish_reason": "tool_calls" if iterate else "stop"})
+    choices.append({"index": 0, "delta": {}, "finish_reason": "tool_calls" if reply.tool else "stop"})
 
     prompt_tokens = sum(len(str(message["content"]).split()) for message in messages)
     usage = {
@@ -71,25 +84,54 @@ def _chunks(body: dict[str, Any], iterations: int) -> list[str]:
     return [json.dumps(chunk) for chunk in (*chunks, {**frame, "choices": [], "usage": usage})]
 
 
+def _reply_to(task: _Task, parameters: Mapping[str, Mapping[str, Any]], iterations: int) -> _Reply:
+    """Return what the model says next; `parameters` are the JSON schemas of the tools that there are, by name."""
+    named = list(_named_tools(task, parameters))
+    called = dict(task.results)
+    for tool, request in named:
+        if tool not in called:
+            return _Reply(f"Calling {tool}", tool, arguments_for(parameters[tool], request))
+    if not named and TOOL in parameters and task.iterations < iterations:
+        return _Reply(ITERATION_TEXT, TOOL, {"task": task.requests[-1] if task.requests else CONTINUE})
+    said = [f"{tool} said: {called[tool]}" for tool, _ in named]
+    return _Reply(" ".join(["Done:", "; ".join(task.requests)]).strip() + "." + "".join(f"\n{line}" for line in said))
+
+
+def _named_tools(task: _Task, tools: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield the tools that the requests name, with the request, in the order in which they stand there."""
+    for request in task.requests:
+        for word in re.findall(r"\w+", request):
+            if word in tools:
+                yield word, request
+
+
 def _task_of(messages: list[WireMessage]) -> _Task:
     task = _Task()
+    tools: dict[str, str] = {}  # by the id of the call
     for message in messages:
         text = message["content"] or ""
         match message["role"]:
             case "user" if text != CONTINUE:
-                task = _Task((*task.requests, *text.split(BETWEEN_TEXTS)), task.iterations)
+                task = replace(task, requests=(*task.requests, *text.split(BETWEEN_TEXTS)))
             case "assistant" if "tool_calls" in message:
-                task = _Task(task.requests, task.iterations + 1)
-            case "assistant" if not text.endswith(INTERRUPTED):
+                tools |= {call["id"]: call["function"]["name"] for call in message["tool_calls"]}
+                task = replace(task, iterations=task.iterations + 1)
+            case "assistant" if not text.endswith((INTERRUPTED, BROKEN_OFF)):
                 task = _Task()
+            case "tool" if message["tool_call_id"] in tools:
+                task = replace(task, results=(*task.results, (tools[message["tool_call_id"]], text)))
     return task
 
 
-def _call(messages: list[WireMessage], task: _Task) -> dict[str, Any]:
+def _parameters(body: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {tool["function"]["name"]: tool["function"]["parameters"] for tool in body.get("tools", ())}
+
+
+def _call(messages: list[WireMessage], reply: _Reply) -> dict[str, Any]:
     """Return a tool call whose id is a digest of the conversation: the same request gets the same reply."""
     digest = hashlib.sha256(json.dumps(messages).encode()).hexdigest()[:16]
-    arguments = json.dumps({"task": task.requests[-1] if task.requests else CONTINUE})
-    return {"index": 0, "id": f"call_{digest}", "type": "function", "function": {"name": TOOL, "arguments": arguments}}
+    function = {"name": reply.tool, "arguments": json.dumps(reply.arguments)}
+    return {"index": 0, "id": f"call_{digest}", "type": "function", "function": function}
 
 
 def _words(text: str) -> list[str]:

@@ -4,168 +4,185 @@ Pure: no I/O. It takes what real servers send, not only what the specification s
 """
 
 import time
-from dataclasses import dataclass
-
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
+from typing import Any
 
 from app.errors import LLMRejected, LLMUnavailable
-from app.transcript import AssistantItem, Finish, Stored, ToolCall, Usage
+from app.llm.calls import CallDrafts
+from app.text import clean
+from app.transcript import AssistantItem, Finish, Stored, Usage
+
+ERROR = "error"  # a finish_reason of some servers, with or without an error object beside it
+
+
+class Failure(Stored):
+    """Why a reply is not whole: what an LLMError said. `retry_after_s` is the wait that the server asked for."""
+
+    message: str
+    error_type: str
+    retryable: bool
+    retry_after_s: float | None = None
 
 
 class Reply(Stored):
-    """What one LLM call gave. Times are seconds since 1970."""
+    """What one LLM call gave; with a `failure`, what had arrived before it. Times are seconds since 1970."""
 
     item: AssistantItem
     usage: Usage
     started_at: float
     ended_at: float
-
-
-class _Lenient(BaseModel):
-    """What we read of a chunk: everything may be missing or null, nothing may have the wrong type."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-
-class _Function(_Lenient):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _CallDelta(_Lenient):
-    index: int | None = None
-    id: str | None = None
-    function: _Function | None = None
-
-
-class _Delta(_Lenient):
-    content: str | None = None
-    refusal: str | None = None
-    tool_calls: list[_CallDelta] | None = None
-
-
-class _Choice(_Lenient):
-    delta: _Delta | None = None
-    finish_reason: str | None = None
-
-
-class _Usage(_Lenient):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
-class _Chunk(_Lenient):
-    choices: list[_Choice] | None = None
-    usage: _Usage | None = None
-
-
-@dataclass
-class _Call:
-    """A tool call while it arrives."""
-
-    index: int | None
-    call_id: str
-    name: str
-    arguments: str = ""
+    failure: Failure | None = None
 
 
 class Draft:
-    """The reply while it arrives."""
+    """The reply while it arrives. `chars` is how much text it holds, `done` whether the server has sent its [DONE]."""
 
     def __init__(self) -> None:
         self._started_at = time.time()
         self._texts: list[str] = []
-        self._calls: list[_Call] = []
+        self._half = ""  # the first half of a character whose second half is due in the next delta
+        self._calls = CallDrafts()
         self._finish_reason: str | None = None
         self._usage = Usage(calls=1, unmetered_calls=1)
+        self._text_chars = 0
+        self.done = False
 
     @property
     def finished(self) -> bool:
         """Whether the server has said that the reply is complete, and there is one."""
-        return self._finish_reason is not None and not self._empty
+        said = self.done if self._finish_reason is None else self._finish_reason != ERROR
+        return said and not self._empty
+
+    @property
+    def chars(self) -> int:
+        return self._text_chars + self._calls.chars
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return "".join(self._texts) + clean(self._half)
 
     def add(self, chunk: object) -> str:
-        """Take one chunk of the stream; return the text that it brought.
+        """Take one chunk of the stream, or a whole answer in one; return the text that it brought.
 
-        Errors: pydantic.ValidationError when it is no chunk of Chat Completions.
+        Errors: ValueError when it is no chunk of Chat Completions.
         """
-        parsed = _Chunk.model_validate(chunk)
-        if parsed.usage is not None:
+        if not isinstance(chunk, dict):
+            raise ValueError(f"a chunk that is no object: {str(chunk)[:80]!r}")
+        if isinstance(usage := chunk.get("usage"), dict):
             self._usage = Usage(
                 calls=1,
-                prompt_tokens=parsed.usage.prompt_tokens or 0,
-                completion_tokens=parsed.usage.completion_tokens or 0,
+                prompt_tokens=_count(usage.get("prompt_tokens")),
+                completion_tokens=_count(usage.get("completion_tokens")),
             )
-        if not parsed.choices:
+        choice = _first_choice(chunk.get("choices"))
+        if choice is None:
             return ""
-        choice = parsed.choices[0]
-        self._finish_reason = choice.finish_reason or self._finish_reason
-        delta = choice.delta or _Delta()
-        for call in delta.tool_calls or ():
-            self._add_call(call)
-        text = (delta.content or "") + (delta.refusal or "")
+        if reason := choice.get("finish_reason"):  # some servers send an empty one in every chunk
+            self._finish_reason = str(reason)
+        delta = choice.get("delta") or choice.get("message") or {}
+        if not isinstance(delta, dict):
+            raise ValueError(f"a delta that is no object: {str(delta)[:80]!r}")
+        for call in _list(delta.get("tool_calls")):
+            self._calls.add(call)
+        return self._add_text(_text(delta.get("content")) + _text(delta.get("refusal")))
+
+    def close(self) -> str:
+        """Take the end of the stream; return the text that only it completes."""
+        text, self._half = clean(self._half), ""
         self._texts.append(text)
         return text
 
     def complete(self) -> Reply:
         """Return the reply at the end of the stream.
 
-        Errors: LLMUnavailable when the stream was cut off or the answer is empty, LLMRejected when a filter emptied it.
+        Errors: LLMUnavailable when the stream was cut off or the answer is empty, LLMRejected when another attempt
+        would be empty too.
         """
-        if self._finish_reason is None:
+        if self._finish_reason is None and not self.done:
             raise LLMUnavailable("The LLM server ended its answer before it was finished; send the message again.")
-        if self._empty and self._finish_reason == Finish.CONTENT_FILTER:
-            raise LLMRejected("The content filter of the LLM server withheld the answer; put the request differently.")
+        if self._finish_reason == ERROR:
+            raise LLMUnavailable("The LLM server broke its answer off because of an error of its own.")
         if self._empty:
-            raise LLMUnavailable("The LLM gave an empty answer, neither text nor tool calls; send the message again.")
-        item = AssistantItem(content="".join(self._texts), tool_calls=self._tool_calls(), finish=self._finish())
-        return self._reply(item)
+            raise self._why_empty()
+        return self._reply(AssistantItem(content=self.text, tool_calls=self._calls.result(), finish=self._finish()))
 
     def abort(self) -> Reply:
         """Return the text of a reply that we ended; its tool calls are dropped, as they may lack their end."""
         if self.finished:
             return self.complete()
-        return self._reply(AssistantItem(content="".join(self._texts), finish=Finish.ABORTED))
+        return self._reply(AssistantItem(content=self.text, finish=Finish.ABORTED))
 
     def _reply(self, item: AssistantItem) -> Reply:
         return Reply(item=item, usage=self._usage, started_at=self._started_at, ended_at=time.time())
 
+    def _add_text(self, text: str) -> str:
+        """Take text; half a character at its end waits for the other half, which may come in the next delta."""
+        if not text:
+            return ""
+        self._text_chars += len(text)
+        if self._half or not text.isascii():
+            text, self._half = self._half + text, ""
+            if "\ud800" <= text[-1] <= "\udbff":
+                text, self._half = text[:-1], text[-1]
+            text = clean(text)
+        self._texts.append(text)
+        return text
+
     @property
     def _empty(self) -> bool:
         return not self._calls and not any(text.strip() for text in self._texts)
+
+    def _why_empty(self) -> LLMRejected | LLMUnavailable:
+        if self._finish_reason == Finish.CONTENT_FILTER:
+            return LLMRejected("The content filter of the LLM server withheld the answer; put the request differently.")
+        if self._finish_reason == Finish.LENGTH:
+            return LLMRejected(
+                "The LLM used its token limit up before it had answered anything; raise that limit at the LLM server, "
+                "or set a model that thinks less before it answers as OPENAI_MODEL."
+            )
+        return LLMUnavailable("The LLM gave an empty answer, neither text nor tool calls; send the message again.")
 
     def _finish(self) -> Finish:
         if self._finish_reason in (Finish.LENGTH, Finish.CONTENT_FILTER):
             return Finish(self._finish_reason)
         return Finish.TOOL_CALLS if self._calls else Finish.STOP  # many servers say "stop" after tool calls
 
-    def _add_call(self, delta: _CallDelta) -> None:
-        function = delta.function or _Function()
-        call = self._call_of(delta, function)
-        call.call_id = call.call_id or delta.id or ""
-        call.name = call.name or function.name or ""  # some servers repeat the name in every delta
-        call.arguments += function.arguments or ""
 
-    def _call_of(self, delta: _CallDelta, function: _Function) -> _Call:
-        """Return the call that `delta` goes on with, a fresh one if it starts one.
+def _first_choice(choices: object) -> Mapping[str, Any] | None:
+    """Return the choice that is the reply: the one with index 0, also if its index is left out."""
+    for choice in _list(choices):
+        if not choice.get("index"):
+            return choice
+    return None
 
-        Besides the index, the id tells: some servers send several whole calls, all with index 0 or none.
-        """
-        anonymous_start = delta.index is None and not delta.id and function.name
-        for call in reversed(self._calls):
-            if call.index == delta.index and (not delta.id or delta.id == call.call_id) and not anonymous_start:
-                return call
-        self._calls.append(_Call(delta.index, "", ""))
-        return self._calls[-1]
 
-    def _tool_calls(self) -> tuple[ToolCall, ...]:
-        """Return the calls, each with an id of its own: results are paired by it."""
-        ids: set[str] = set()
-        calls = []
-        for position, call in enumerate(self._calls):
-            call_id = call.call_id or f"call_{position}"
-            while call_id in ids:
-                call_id += f"_{position}"
-            ids.add(call_id)
-            calls.append(ToolCall(call_id=call_id, name=call.name, arguments=call.arguments))
-        return tuple(calls)
+def _list(value: object) -> list[Mapping[str, Any]]:
+    """Return a list of objects, empty for null; a lone object is a list of one."""
+    if value is None:
+        return []
+    entries = [value] if isinstance(value, dict) else value
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"no list of objects: {str(value)[:80]!r}")
+    return entries
+
+
+def _text(content: object) -> str:
+    """Return the text of a content: a text, or parts of which those that think are left out."""
+    match content:
+        case None:
+            return ""
+        case str():
+            return content
+        case Mapping():
+            if content.get("type", "text") not in ("text", "output_text", "refusal"):
+                return ""
+            return _text(content.get("text", content.get("refusal")))
+        case list():
+            return "".join(map(_text, content))
+    return str(content)
+
+
+def _count(value: object) -> int:
+    """Return a number of tokens, 0 for what is none."""
+    return max(0, value) if isinstance(value, int) else 0

@@ -14,10 +14,13 @@ from app.context import repair
 from app.transcript import AssistantItem, Finish, Item, ToolCall, ToolItem, UserItem
 
 INTERRUPTED = "[interrupted by the user before this was finished]"
+BROKEN_OFF = "[broken off by a fault of the server before this was finished]"
 CONTINUE = "Continue."
 BETWEEN_TEXTS = "\n\n"
 
 WireMessage = dict[str, Any]
+
+_MARKS = {Finish.ABORTED: INTERRUPTED, Finish.BROKEN: BROKEN_OFF}
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def _to_message(item: Item) -> WireMessage | None:
         case AssistantItem(content=text) if item.tool_calls:
             return {"role": "assistant", "content": text or None, "tool_calls": [*map(_to_call, item.tool_calls)]}
         case AssistantItem(content=text) if text.strip():
-            return {"role": "assistant", "content": f"{text}\n{INTERRUPTED}" if item.finish is Finish.ABORTED else text}
+            mark = _MARKS.get(item.finish)
+            return {"role": "assistant", "content": f"{text}\n{mark}" if mark else text}
     return None
 
 

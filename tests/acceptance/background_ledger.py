@@ -26,6 +26,7 @@ class Ledger:
     """Enters numbers in the order of its events, and starts afresh every forty of them."""
 
     def __init__(self) -> None:
+        self.before: list[int] = []
         self.seen: list[int] = []
         self.entered: list[int] = []
         self.end = False
@@ -39,9 +40,14 @@ class Ledger:
     async def finish(self) -> None:
         self.end = True
 
+    @agent.state
+    def entries(self) -> list[int]:
+        return self.before + self.entered
+
     @agent.run
     async def run(self, state: dict[str, Any]) -> dict[str, Any]:
         before: list[int] = state["entered"]
+        self.before = before
         self.seen, self.end = state["seen"] + self.seen, state["end"]
         while True:
             await condition(lambda: self.seen or self.end)

@@ -47,4 +47,6 @@ async def test_example_agents(own_restate_server: RestateServer, start_service: 
         listed = await ask(http, "list_agents", agent_name="Section")
         assert [agent["agent_id"] for agent in listed["agents"]] == ["report-0", "report-1"]
     rows = await own_restate_server.query("SELECT DISTINCT target_service_name AS name FROM sys_invocation")
-    assert {"TaskProcessor", "Report", "Section", "Reminder", "restack.functions"} <= {row["name"] for row in rows}
+    assert {"TaskProcessor", "Report", "Section", "Reminder", "restack.functions.process_item"} <= {
+        row["name"] for row in rows
+    }

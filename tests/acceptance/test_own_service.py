@@ -1,6 +1,8 @@
 """A service of one's own: `Restack().start_service(…)` in a script."""
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from app.background import Restack
@@ -28,29 +30,42 @@ asyncio.run(Restack().start_service(agents=[Greeter], functions=[greet]))
 """
 
 
-async def test_start_service_serves_and_registers(own_restate_server: RestateServer, tmp_path: Path) -> None:
-    """`start_service` serves agents and functions at PORT and registers them; SIGTERM ends it."""
-    script = tmp_path / "greeter.py"
+@asynccontextmanager
+async def own_service(server: RestateServer, folder: Path, **env: str) -> AsyncIterator[str]:
+    """Run the script, which serves at the URL that this gives; SIGTERM ends it."""
+    script = folder / "greeter.py"
     script.write_text(SCRIPT)
-    env = bare_environment(
+    port = free_port()
+    variables = bare_environment(
         PYTHONPATH=str(ROOT),
-        PORT=str(free_port()),
-        RESTATE_ADMIN_URL=own_restate_server.admin_url,
-        RESTATE_INGRESS_URL=own_restate_server.ingress_url,
+        PORT=str(port),
+        RESTATE_ADMIN_URL=server.admin_url,
+        RESTATE_INGRESS_URL=server.ingress_url,
+        **env,
     )
-    process = Process([sys.executable, str(script)], env=env, cwd=tmp_path, log=tmp_path / "greeter.log")
+    process = Process([sys.executable, str(script)], env=variables, cwd=folder, log=folder / "greeter.log")
     process.start()
     try:
-        async with Restack(ingress_url=own_restate_server.ingress_url) as client:
-
-            async def scheduled() -> str:
-                try:
-                    return await client.schedule_agent("Greeter", "g1", "Ada")
-                except NotFound as exc:
-                    raise AssertionError(exc.message) from exc
-
-            await eventually(scheduled)
-            assert await client.get_agent_result("g1") == "Hello, Ada!"
+        url = f"http://127.0.0.1:{port}"
+        await process.answers(f"{url}/health")
+        yield url
         assert await process.end() == 0
     finally:
         process.kill9()
+
+
+async def test_start_service_serves_and_registers(own_restate_server: RestateServer, tmp_path: Path) -> None:
+    """`start_service` serves agents and functions at PORT and registers them; SIGTERM ends it."""
+    async with (
+        own_service(own_restate_server, tmp_path),
+        Restack(ingress_url=own_restate_server.ingress_url) as client,
+    ):
+
+        async def scheduled() -> str:
+            try:
+                return await client.schedule_agent("Greeter", "g1", "Ada")
+            except NotFound as exc:
+                raise AssertionError(exc.message) from exc
+
+        await eventually(scheduled)
+        assert await client.get_agent_result("g1") == "Hello, Ada!"

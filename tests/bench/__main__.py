@@ -10,7 +10,8 @@ from typing import Any
 
 from app.stack import find_restate_server
 from tests.bench import background, chat
-from tests.bench.figures import Figure, table, write_json
+from tests.bench.compare import compare
+from tests.bench.figures import Figure, comparison_table, table, write_json
 
 Part = Callable[[Any], Awaitable[list[Figure]]]
 
@@ -25,14 +26,20 @@ CHAT_PARTS: dict[str, Part] = {
 PARTS = [*CHAT_PARTS, *background.PARTS]
 
 
-async def main(parts: list[str]) -> int:
-    """Run `parts` (all if none are named); return 1 if a bar is missed, 2 for a part that is not known."""
+async def main(parts: list[str], baseline: Path | None) -> int:
+    """Run `parts` (all if none are named); return 1 if a bar is missed, 2 for a part that is not known.
+
+    With a `baseline`, another checkout, compare the two instead.
+    """
     if unknown := set(parts) - set(PARTS):
         print(f"{', '.join(sorted(unknown))} not known; choose from: {', '.join(PARTS)}", file=sys.stderr)
         return 2
     binary = find_restate_server(os.environ.get("RESTATE_SERVER"))
     figures: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
+        if baseline is not None:
+            print(comparison_table(await compare(binary, Path(folder), baseline)))
+            return 0
         benches: tuple[tuple[Any, dict[str, Part]], ...] = (
             (chat.running, CHAT_PARTS),
             (background.running, background.PARTS),
@@ -50,4 +57,5 @@ async def main(parts: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main(sys.argv[1:])))
+    other = os.environ.get("BASELINE")
+    sys.exit(asyncio.run(main(sys.argv[1:], Path(other).resolve() if other else None)))

@@ -8,7 +8,7 @@ from typing import Any
 import restate
 
 from app.background import agent, condition, services
-from app.durable import current_loop
+from app.background.runtime import current_run
 from app.place import Place
 from app.serving import serve_until_stopped
 
@@ -35,7 +35,7 @@ class Tally:
 
     @agent.state
     def entries(self) -> int:
-        return current_loop().entries
+        return current_run().entries
 
     @agent.run
     async def run(self) -> None:

@@ -14,7 +14,7 @@ import httpx
 from tests.bench.figures import Figure, median_ms
 from tests.support.llm_server import FOR_EVER, LLMRequest, LLMServer, Plan
 from tests.support.restate_server import RestateServer
-from tests.support.service import Service
+from tests.support.service import MAIN, Service
 
 ANSWER = Plan(text=("Done.",))
 SLOW = Plan(delay_s=FOR_EVER)
@@ -87,11 +87,11 @@ class Bench:
 
 
 @asynccontextmanager
-async def running(binary: str, folder: Path, **env: str) -> AsyncIterator[Bench]:
-    """Run everything a benchmark needs."""
+async def running(binary: str, folder: Path, main: Path = MAIN, /, **env: str) -> AsyncIterator[Bench]:
+    """Run everything a benchmark needs; `main` is the `app/main.py` that is measured."""
     restate = RestateServer(binary, folder)
     with LLMServer(lambda request: SLOW if "slow" in request.user_texts[-1] else ANSWER) as llm:
-        service = Service(folder, OPENAI_BASE_URL=llm.url, LOG_LEVEL="WARNING", **env)
+        service = Service(folder, main, OPENAI_BASE_URL=llm.url, LOG_LEVEL="WARNING", **env)
         try:
             await restate.start()
             await service.start()

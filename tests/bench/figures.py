@@ -32,6 +32,20 @@ class Figure:
         return f"≥ {self.at_least:g}" if self.at_least is not None else ""
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """One figure of two checkouts, measured in the same run."""
+
+    name: str
+    unit: str
+    other: float
+    ours: float
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.other
+
+
 def median_ms(name: str, seconds: Sequence[float], *, at_most: float | None = None) -> Figure:
     """Return the median of durations, in milliseconds."""
     ordered = sorted(1000 * value for value in seconds)
@@ -46,6 +60,13 @@ def table(figures: Sequence[Figure]) -> str:
         mark = "" if figure.holds else " ✗"
         p95 = "" if figure.p95 is None else f"{figure.p95:.1f}"
         rows.append(f"| {figure.name} | {figure.value:.1f} {figure.unit}{mark} | {p95} | {figure.bar} |")
+    return "\n".join(rows)
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> str:
+    """Return two checkouts side by side as a Markdown table."""
+    rows = ["| measured | other | this | ratio |", "| --- | ---: | ---: | ---: |"]
+    rows += [f"| {c.name} | {c.other:.1f} {c.unit} | {c.ours:.1f} {c.unit} | {c.ratio:.2f} |" for c in comparisons]
     return "\n".join(rows)
 
 

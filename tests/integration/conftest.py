@@ -16,6 +16,7 @@ from tests.support.restate_server import RestateServer
 from tests.support.service import Service
 
 # Small enough that a test sees the end of each, large enough for a gate to be held in between on a busy machine.
+MAX_REPLY_CHARS = 20_000
 SETTINGS = {
     "OPENAI_API_KEY": "test-key",
     "TASK_DURATION_S": "0.5",
@@ -24,6 +25,7 @@ SETTINGS = {
     "MAX_ITERATIONS": "5",
     "MAX_PENDING": "6",
     "MAX_MESSAGE_CHARS": "1000",
+    "MAX_REPLY_CHARS": str(MAX_REPLY_CHARS),
     "TOOL_CONCURRENCY": "2",
     "INSTRUCTIONS": "You are under test.",
 }
@@ -41,7 +43,12 @@ async def application(
 ) -> AsyncIterator[Service]:
     """The application, registered at the server; the suite's second server decides itself when to suspend."""
     timeout = {"INACTIVITY_TIMEOUT_S": "none"} if restate_server.always_replay else {}
-    service = Service(tmp_path_factory.mktemp("service"), **SETTINGS, **timeout, OPENAI_BASE_URL=llm_server.url)
+    where = {
+        "OPENAI_BASE_URL": llm_server.url,
+        "RESTATE_ADMIN_URL": restate_server.admin_url,
+        "RESTATE_INGRESS_URL": restate_server.ingress_url,
+    }
+    service = Service(tmp_path_factory.mktemp("service"), **SETTINGS, **timeout, **where)
     try:
         await service.start()
         await restate_server.register(service.url)

@@ -1,12 +1,16 @@
 """What people do beside talking: receipts, stop, modes, waiting messages, forget, and what they can read."""
 
+import asyncio
+
 import pytest
 
 from tests.conftest import StartService
 from tests.support.chat import Chat
-from tests.support.llm_server import Gate, LLMServer, Plan
-from tests.support.process import local_http
+from tests.support.eventually import eventually
+from tests.support.llm_server import Gate, LLMServer, Plan, echo
+from tests.support.process import free_port, local_http
 from tests.support.restate_server import RestateServer
+from tests.support.service import Service
 
 
 @pytest.fixture
@@ -127,7 +131,9 @@ async def test_mode_of_the_service(
     """`MODE` is the mode of messages without one, in chats without one."""
     gate = Gate()
     llm_server.script = lambda _: Plan(gate=gate)
-    service = await start_service(MODE="QUEUE", OPENAI_BASE_URL=llm_server.url)
+    service = await start_service(
+        MODE="QUEUE", OPENAI_BASE_URL=llm_server.url, RESTATE_ADMIN_URL=own_restate_server.admin_url
+    )
     await own_restate_server.register(service.url)
     async with local_http() as http:
         chat = Chat(own_restate_server, llm_server, http, "ellie")
@@ -166,7 +172,7 @@ async def test_waiting_message_is_withdrawn(chat: Chat, gate: Gate) -> None:
 
     assert [content for role, content, _ in lines if role == "user"] == ["first", "third"]
     assert chat.requests[-1].user_texts == ["first", "third"]
-    for message_id in ("a", "b", "unknown"):
+    for message_id in ("a", "b"):
         answer = await chat.call("withdraw_queued_message", message_id=message_id)
         assert answer == {"result": "already_taken"}
 
@@ -184,6 +190,22 @@ async def test_waiting_message_is_promoted(chat: Chat, gate: Gate) -> None:
 
     assert [content for role, content, _ in lines if role == "user"] == ["first", "third", "second"]
     assert await chat.call("promote_queued_message", message_id="b") == {"result": "already_taken"}
+
+
+@pytest.mark.parametrize("handler", ["edit_queued_message", "withdraw_queued_message", "promote_queued_message"])
+async def test_unknown_message(chat: Chat, gate: Gate, handler: str) -> None:
+    """An id that this chat never gave nor got is 404; one of a message that the agent has, however old, is not."""
+    content = {"content": "other"} if handler == "edit_queued_message" else {}
+    first = (await chat.entries())[0]["message_id"]  # made by the chat
+    assert await chat.call(handler, message_id=first, **content) == {"result": "already_taken"}
+
+    answer = await chat.post(handler, {"message_id": "unknown", **content})
+
+    assert answer.status_code == 404
+    assert "No message 'unknown' is known in this chat" in answer.text
+    gate.open()
+    await chat.idle()
+    assert await chat.call(handler, message_id=first, **content) == {"result": "already_taken"}
 
 
 async def test_status_shows_what_waits(chat: Chat, gate: Gate) -> None:
@@ -237,6 +259,82 @@ async def test_forget_erases(chat: Chat, gate: Gate) -> None:
     assert await chat.state() == {}
 
 
+async def test_forget_erases_the_journals(chat: Chat) -> None:
+    """After `forget` Restate keeps no invocation of the chat, completed or open, and no entry of their journals.
+
+    What is said to the same key since then is kept.
+    """
+    await chat.say("a secret", message_id="m")
+    await chat.idle()
+    gate = Gate()
+    chat.script(Plan(gate=gate))
+    await chat.say("another secret")
+    await chat.asked(2)
+    before = await chat.kept_invocations()
+    assert len(before) > 5
+
+    await chat.call("forget")
+    gate.open()
+    await chat.say("after")
+
+    async def erased() -> bool:
+        left = await chat.kept_invocations()
+        assert not set(before) & set(left), left
+        return True
+
+    await eventually(erased)
+    await chat.idle()
+    await chat.nothing_runs()
+    assert await chat.lines() == [("user", "after", "completed"), ("assistant", "answer to: after", "completed")]
+    left = await chat.kept_invocations()
+    assert "forget" not in [target.rsplit("/", 1)[1] for target in left.values()]
+    assert [target for target in left.values() if target.endswith("/process_user_message")] != []
+    assert "erase_journals" not in str(left)
+    assert await chat.journals_of(before) == 0
+
+
+async def test_forget_without_the_admin_api(
+    start_service: StartService, own_restate_server: RestateServer, llm_server: LLMServer
+) -> None:
+    """`forget` erases the chat also where the admin API cannot be reached; the log then says that journals remain."""
+    llm_server.script = echo
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    service = await start_service(OPENAI_BASE_URL=llm_server.url, RESTATE_ADMIN_URL=nowhere)
+    await own_restate_server.register(service.url)
+    async with local_http() as http:
+        chat = Chat(own_restate_server, llm_server, http, "ellie")
+        await chat.say("first")
+        await chat.idle()
+
+        await chat.call("forget")
+
+        assert await chat.lines() == []
+
+        def said() -> bool:
+            return any(
+                "journals of the forgotten chat of ellie remain" in line and nowhere in line
+                for line in service.log_lines()
+            )
+
+        await eventually(said)
+        await chat.say("anew")
+        assert (await chat.idle())[0][1] == "anew"
+
+
+async def test_log_lines_name_chat_and_turn(chat: Chat, gate: Gate, application: Service) -> None:
+    """What the log says of a chat names it and the turn."""
+    await chat.say("second", "INTERRUPT")
+    gate.open()
+    await chat.idle()
+
+    own = [line.split(":chat:")[1] for line in application.log_lines() if ":chat:" in line and chat.key in line]
+    assert own == [
+        f"Starting new agent run for {chat.key} (turn 1)",
+        f"Interrupting ongoing agent run for {chat.key} (turn 1)",
+        f"Starting new agent run for {chat.key} (turn 2)",
+    ]
+
+
 async def test_forgotten_chat_starts_afresh(chat: Chat, gate: Gate) -> None:
     """A message right behind `forget` starts turn 1 of a chat without a past."""
     await chat.call("forget")
@@ -247,3 +345,10 @@ async def test_forgotten_chat_starts_afresh(chat: Chat, gate: Gate) -> None:
     assert receipt["turn_id"] == 1
     assert lines == [("user", "anew", "completed"), ("assistant", "answer to: anew", "completed")]
     assert chat.requests[-1].user_texts == ["anew"]
+
+
+async def test_one_message_id_sent_by_many_at_once_is_one_message(chat: Chat) -> None:
+    """Clients that repeat a message side by side all get the receipt of the one that was stored."""
+    receipts = await asyncio.gather(*(chat.say("once", message_id="same") for _ in range(30)))
+    assert {receipt["turn_id"] for receipt in receipts} == {1}
+    assert [content for role, content, _ in await chat.idle() if role == "user"] == ["once"]

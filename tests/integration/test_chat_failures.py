@@ -37,7 +37,7 @@ async def failure(chat: Chat) -> str:
         Plan(status=503, error="<html>gateway</html>"),
         Plan(status=429, headers={"retry-after-ms": "50"}, error={"error": {"message": "slow down"}}),
         Plan(text=["Half of"], break_after=1),
-        Plan(text=["Half of"], finish_reason=None),
+        Plan(text=["Half of"], finish_reason=None, done=False),
         Plan(raw=["{not json"]),
         Plan(raw=[{"choices": "?"}]),
         Plan(raw=[{"error": {"message": "the GPU is on fire", "code": 500}}]),
@@ -72,7 +72,7 @@ async def test_retry_after_is_obeyed(chat: Chat) -> None:
     ("plan", "words"),
     [
         (DOWN, "The LLM server is overloaded or has a fault (500): out of order"),
-        (Plan(text=["Half of"], finish_reason=None), "ended its answer before it was finished"),
+        (Plan(text=["Half of"], finish_reason=None, done=False), "ended its answer before it was finished"),
         (Plan(text=()), "The LLM gave an empty answer"),
         (Plan(raw=["{not json"]), "sent what cannot be understood"),
         (Plan(text=["Half of"], break_after=1), "The connection to the LLM server"),

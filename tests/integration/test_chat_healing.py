@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from app.stack import ROOT
 from tests.support.chat import Chat
 from tests.support.eventually import eventually
 from tests.support.llm_server import Gate, Plan
@@ -169,6 +170,30 @@ async def test_run_killed_while_it_is_interrupted(chat: Chat) -> None:
     assert lines[-1][0] == "assistant"
 
 
+@pytest.mark.parametrize("content", ["more", "m0"], ids=["refused", "repeated"])
+async def test_message_that_changes_nothing_heals(chat: Chat, gate: Gate, content: str) -> None:
+    """A message that is refused as one too many, or that was sent before, still has a dead run found."""
+    for n in range(6):
+        await chat.say(f"m{n}", "INCORPORATE", message_id=f"m{n}")
+    for row in sorted(await chat.invocations(), key=lambda row: row["target"].endswith("/run")):  # settlement first
+        await chat.server.end_if_open(row["id"], "kill")
+    await chat.nothing_runs()
+    gate.open()
+
+    answer = await chat.post("process_user_message", {"content": content, "message_id": content})
+
+    assert answer.status_code == (429 if content == "more" else 200)
+
+    async def went_on() -> bool:
+        assert (await chat.turn(1))["status"] == "failed"
+        return True
+
+    await eventually(went_on)
+    lines = await chat.idle()
+    assert users(lines) == ["first", *(f"m{n}" for n in range(6))]
+    assert lines[-1][::2] == ("assistant", "completed")
+
+
 async def test_odd_stored_turn_is_repaired(chat: Chat) -> None:
     """A stored turn with a result without a call and a call without a result does not make the LLM refuse the chat."""
     await chat.say("first")
@@ -179,7 +204,7 @@ async def test_odd_stored_turn_is_repaired(chat: Chat) -> None:
         {"kind": "tool", "call_id": "orphan", "name": "execute_task", "content": "from nowhere"},
         {"kind": "assistant", "content": "", "tool_calls": [call], "finish": "tool_calls"},
     ]
-    await set_state(chat, "turn/1", turn)
+    await edit_state(chat, {"turn/1": json.dumps(turn)})
 
     await chat.say("second")
     await chat.idle()
@@ -196,15 +221,126 @@ async def test_odd_stored_turn_is_repaired(chat: Chat) -> None:
     assert "from nowhere" not in str(chat.requests[-1].messages)
 
 
-async def set_state(chat: Chat, key: str, value: object) -> None:
-    """Replace one key of the chat's state through the admin API, and keep the others."""
-    state = await chat.state() | {key: json.dumps(value)}
+HANDLERS: dict[str, dict[str, object] | None] = {
+    "process_user_message": {"content": "next"},
+    "get_chat_history": {},
+    "get_status": None,
+    "stop": {},
+    "edit_queued_message": {"message_id": "m", "content": "other"},
+    "withdraw_queued_message": {"message_id": "m"},
+    "promote_queued_message": {"message_id": "m"},
+}
+
+
+async def refusals(chat: Chat, *, history: bool = True) -> dict[str, str]:
+    """Return what the public handlers (but `forget` and `set_mode`) say of a chat that they must refuse."""
+    answers = {}
+    for name, body in HANDLERS.items():
+        if name == "get_chat_history" and not history:
+            continue
+        answer = await chat.post(name, body)
+        assert answer.status_code == 500, (name, answer.text)
+        answers[name] = answer.json()["message"]
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [("not JSON", "Invalid JSON"), ("[1]", "should be an object"), ('{"last_turn_id": "x"}', "in last_turn_id")],
+    ids=["no-json", "other-type", "wrong-field"],
+)
+async def test_broken_session_is_named(chat: Chat, value: str, why: str) -> None:
+    """Control data that cannot be read are named, with what to do; `forget` works all the same."""
+    await chat.say("first", message_id="m")
+    await chat.idle()
+    await edit_state(chat, {"session": value})
+
+    for message in (await refusals(chat)).values():
+        assert f"'session' of chat '{chat.key}' cannot be read" in message
+        assert why in message
+        assert "Repair it in the Restate UI" in message
+        assert "`forget`" in message
+    await chat.call("forget")
+    await chat.nothing_runs()
+    assert (await chat.say("anew"))["turn_id"] == 1
+    await chat.idle()
+
+
+async def test_missing_session_is_named(chat: Chat) -> None:
+    """Without its control data a chat with turns refuses messages: turn 1 would be written over."""
+    await chat.say("first", message_id="m")
+    await chat.idle()
+    await edit_state(chat, {"session": None})
+
+    for message in (await refusals(chat)).values():
+        assert "'session'" in message
+        assert "is missing or empty, although there are turns" in message
+    assert (await chat.post("set_mode", {"mode": "QUEUE"})).status_code == 500
+    await chat.call("forget")
+
+
+@pytest.mark.parametrize("value", ["not JSON", None, '{"turn_id": 7}'], ids=["broken", "missing", "another"])
+async def test_broken_open_turn_is_named(chat: Chat, gate: Gate, value: str | None) -> None:
+    """An open turn that cannot be read or is missing is named; its run ends, and `forget` works all the same."""
+    await edit_state(chat, {"turn/1": value})
+
+    for message in (await refusals(chat, history=False)).values():
+        assert "'turn/1'" in message
+    gate.open()
+    await chat.call("forget")
+    await chat.nothing_runs()
+    assert await chat.state() == {}
+    await chat.say("anew")
+    assert (await chat.idle())[-1] == ("assistant", "answer to: anew", "completed")
+
+
+async def test_broken_receipt_is_named(chat: Chat) -> None:
+    """A receipt that cannot be read is named; other messages are taken."""
+    await chat.say("first", message_id="m")
+    await chat.idle()
+    await edit_state(chat, {"message/m": "{}"})
+
+    answer = await chat.post("process_user_message", {"content": "first", "message_id": "m"})
+
+    assert answer.status_code == 500
+    assert "'message/m'" in answer.json()["message"]
+    await chat.say("second")
+    await chat.idle()
+
+
+async def edit_state(chat: Chat, changes: dict[str, str | None]) -> None:
+    """Change keys of the chat's state through the admin API, as the Restate UI does; None removes one."""
+    state = {name: text for name, text in (await chat.state() | changes).items() if text is not None}
     body = {"object_key": chat.key, "new_state": {name: list(text.encode()) for name, text in state.items()}}
     async with local_http() as http:
         answer = await http.post(f"{chat.server.admin_url}/services/ChatService/state", json=body)
     assert answer.is_success, answer.text
 
     async def stored() -> bool:
-        return bool(json.dumps(await chat.turn(1)) == json.dumps(value))
+        return await chat.state() == state
 
     await eventually(stored)
+
+
+async def test_state_of_the_version_before_is_read(chat: Chat) -> None:
+    """A chat as the version before stored it is shown, heals (its open run is no more), and goes on.
+
+    Messages of that version have no receipt if their id was the chat's.
+    """
+    stored = json.loads((ROOT / "tests" / "data" / "chat_before_issue_6.json").read_text())
+    await edit_state(chat, {key: json.dumps(value) for key, value in stored.items()})
+    assert (await chat.lines())[:3] == [
+        ("user", "one", "completed"),
+        ("assistant", "Hello there.", "completed"),
+        ("tool", "The task is done: something", "completed"),
+    ]
+    status = await chat.status()
+    assert (status["mode"], status["last_turn_id"]) == ("QUEUE", 5)
+    assert (await chat.say("one", message_id="client-1"))["turn_id"] == 1
+    assert await chat.call("withdraw_queued_message", message_id="client-1") == {"result": "already_taken"}
+
+    await chat.say("seven")
+
+    lines = await chat.idle()
+    assert users(lines) == ["one", "two", "three", "four", "five", "six", "seven"]
+    assert lines[-1][::2] == ("assistant", "completed")

@@ -1,5 +1,8 @@
 """Input that does not fit, handlers that are not for clients, and what the discovery tells (invariant 11)."""
 
+import json
+from urllib.parse import quote
+
 import pytest
 
 from tests.support.chat import Chat
@@ -12,7 +15,7 @@ SAY = "process_user_message"
     ("handler", "body", "status", "words"),
     [
         (SAY, b"null", 400, ["content: Field required", "Send for example"]),
-        (SAY, b"{}", 400, ["content: Field required", "'role': 'user'"]),
+        (SAY, b"{}", 400, ["content: Field required", '"role": "user"']),
         (SAY, b'{"content": ""}', 400, ["content: String should have at least 1 character"]),
         (SAY, b'{"content": " \\n\\t "}', 400, ["content: String should have at least 1 character"]),
         (SAY, b'{"content": 7}', 400, ["content: Input should be a valid string, got '7'"]),
@@ -29,12 +32,20 @@ SAY = "process_user_message"
         (SAY, b'[{"content": "x"}]', 400, ["the body: Input should be an object", "Send for example"]),
         (SAY, b'"x"', 400, ["the body: Input should be an object"]),
         (SAY, b'{"content": "%s"}' % (b"x" * 1001), 413, ["1001 characters", "MAX_MESSAGE_CHARS"]),
+        (SAY, b'{"content": ' + b"[" * 100_000, 400, ["the body: Invalid JSON: recursion limit exceeded"]),
+        (SAY, b'{"content": "\\ud800"}', 400, ["the body: Invalid JSON"]),
+        (SAY, b'{"content": "x", "\\u0000": 1}', 400, ["\\x00: Extra inputs are not permitted"]),
+        (SAY, b'{"content": "%s"}' % (b"x" * 30_000_000), 413, ["30000015 bytes"]),
+        (SAY, json.dumps({f"f{n}": n for n in range(100_000)}).encode(), 400, ["f8: Extra", "; and 99991 more."]),
+        ("get_status", b'{"turn": 1}', 400, ["turn: Extra inputs are not permitted"]),
+        ("get_status", b"x" * 30_000_000, 413, ["30000000 bytes"]),
+        ("forget", b"hello", 400, ["the body: Invalid JSON"]),
         ("get_chat_history", b'{"limit": 0}', 400, ["limit: Input should be greater than 0, got '0'"]),
         ("get_chat_history", b'{"limit": 201}', 400, ["limit: Input should be less than or equal to 200"]),
         ("get_chat_history", b'{"before_turn": "x"}', 400, ["before_turn: Input should be a valid integer"]),
         ("stop", b'{"turn_id": 0}', 400, ["turn_id: Input should be greater than 0"]),
         ("stop", b'{"turn": 1}', 400, ["turn: Extra inputs are not permitted"]),
-        ("set_mode", b"{}", 400, ["mode: Field required", "'QUEUE'"]),
+        ("set_mode", b"{}", 400, ["mode: Field required", '"QUEUE"']),
         ("set_mode", b'{"mode": "SHOUT"}', 400, ["mode: Input should be 'INTERRUPT', ", "got 'SHOUT'"]),
         ("edit_queued_message", b'{"message_id": "x"}', 400, ["content: Field required"]),
         ("withdraw_queued_message", b"{}", 400, ["message_id: Field required"]),
@@ -98,11 +109,52 @@ async def test_empty_body_is_taken(chat: Chat, handler: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
-@pytest.mark.parametrize("handler", ["get_chat_history", "stop"])
-async def test_empty_object_is_taken(chat: Chat, handler: str) -> None:
-    """Handlers with optional input take an empty object."""
-    answer = await chat.post(handler, content=b"{}")
+@pytest.mark.parametrize("body", [b"{}", b"null"])
+@pytest.mark.parametrize("handler", ["get_chat_history", "get_status", "stop", "forget"])
+async def test_empty_object_is_taken(chat: Chat, handler: str, body: bytes) -> None:
+    """Handlers without input, or with optional input, take what clients send for nothing."""
+    answer = await chat.post(handler, content=body)
     assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("key", ["\n", "a\x1b[2J", "\u202eevil", "k" * 257, "k" * 10_000])
+async def test_key_that_no_log_shows(chat: Chat, key: str) -> None:
+    """A key with control characters, or over 256 characters, is refused by every public handler; nothing is stored."""
+    bodies: dict[str, dict[str, object]] = {
+        SAY: {"content": "x"},
+        "get_chat_history": {},
+        "get_status": {},
+        "stop": {},
+        "set_mode": {"mode": "QUEUE"},
+        "edit_queued_message": {"message_id": "m", "content": "x"},
+        "withdraw_queued_message": {"message_id": "m"},
+        "promote_queued_message": {"message_id": "m"},
+        "forget": {},
+    }
+    async with local_http() as http:
+        for handler, body in bodies.items():
+            url = f"{chat.server.ingress_url}/ChatService/{quote(key, safe='')}/{handler}"
+            answer = await http.post(url, json=body)
+            assert (answer.status_code, answer.json()["message"][:7]) == (400, "The key"), answer.text
+            assert answer.json()["message"].isprintable()
+    assert await chat.server.query(f"SELECT key FROM state WHERE service_key = '{key}'") == []  # noqa: S608 - of the test
+
+
+@pytest.mark.parametrize("key", ["a/b", "..", "Grüße 👋", " ", "k" * 256, "%2F%00"])
+async def test_key_of_any_text(chat: Chat, key: str) -> None:
+    """A key may be any printable text: it is the same chat for every handler."""
+    async with local_http() as http:
+        url = f"{chat.server.ingress_url}/ChatService/{quote(key, safe='').replace('.', '%2E')}"
+        assert (await http.post(f"{url}/set_mode", json={"mode": "QUEUE"})).status_code == 200
+        assert (await http.post(f"{url}/get_status")).json()["mode"] == "QUEUE"
+        assert (await http.post(f"{url}/forget")).status_code == 200
+
+
+async def test_key_that_is_not_utf8(chat: Chat) -> None:
+    """A key that is no text is refused by the ingress."""
+    async with local_http() as http:
+        answer = await http.post(f"{chat.server.ingress_url}/ChatService/%ff%fe/get_status")
+    assert answer.status_code == 400, answer.text
 
 
 async def test_status_of_an_unknown_chat(chat: Chat) -> None:

@@ -4,6 +4,7 @@ Under always-replay the server closes its half of the stream at once: timers, si
 only after its running actions have ended, so a completion wins every race.
 """
 
+import asyncio
 from collections import Counter
 
 from tests.support.probe import Probe
@@ -146,6 +147,64 @@ async def test_deadlock_is_reported(probe: Probe) -> None:
 
     assert status == 500
     assert message == "deadlock waits for something that no durable future can complete"
+
+
+async def test_suspension_wins_over_every_exception(probe: Probe) -> None:
+    """Whatever a task raises when its attempt ends, a suspension stays one: the handler goes on after it."""
+    expected = ["group", "awaits cancelled", "turns into CancelledError", "turns into SystemExit"]
+    assert await probe.result("ends_badly") == expected
+    assert probe.actions == []
+
+
+async def test_sets_have_the_order_of_the_journal(probe: Probe) -> None:
+    """`as_completed` of coroutines and `wait` with a set of tasks replay: each action ran once."""
+    order = await probe.result("completes_in_order")
+
+    assert sorted(order) == sorted(f"{probe.label} work {n}" for n in range(12))
+    assert set(Counter(probe.actions).values()) == {1}
+
+
+async def test_timers_of_one_instant_fire_together(probe: Probe) -> None:
+    """Tasks that sleep for the same time go on together, replay after replay."""
+    seen = await probe.result("timers_together")
+
+    assert Counter(seen) == {f"{probe.label} tick {n}": 3 for n in range(4)}
+    assert set(Counter(probe.actions).values()) == {3}
+
+
+async def test_open_generator_is_closed_when_main_ends(probe: Probe) -> None:
+    """An async generator that main leaves open, here in a reference cycle, takes its steps once main has ended."""
+    assert await probe.result("generators_are_closed") == "main ends"
+    assert probe.actions == ["start main", "end main", "start closed", "end closed"]
+
+
+async def test_wait_for_ever_can_be_cancelled(probe: Probe) -> None:
+    """A wait for infinity is a wait of the engine, which a cancellation ends."""
+    invocation_id = await probe.send("waits_for_ever")
+    await probe.did("waits")
+
+    await probe.server.cancel(invocation_id)
+
+    assert await probe.outcome(invocation_id) == (200, "cancelled")
+
+
+async def test_busy_wait_is_reported(probe: Probe) -> None:
+    """A busy wait ends with a sentence that names who waits, and the service goes on."""
+    status, message = await probe.call("waits_busily")
+
+    assert status == 500
+    assert message.startswith("waits_busily runs again and again without waiting for anything durable")
+
+
+async def test_what_utf8_cannot_encode_is_recorded(probe: Probe) -> None:
+    """Lone surrogates in results and errors, and errors that cannot say what they are, end in a record, not a hang."""
+    assert await asyncio.wait_for(probe.result("unspeakable"), 20) == [
+        {"k\ufffd": ["\U0001f642", "\ufffd"]},
+        "ValueError: bad \ufffd",
+        "TimeoutError: \ufffd",
+        "Wordless: Wordless without wor",
+        "Fehl?r?: xxxxxxxxxxxxxxxxxxxx",
+    ]
 
 
 async def test_exception_that_nobody_awaits_is_logged(probe: Probe) -> None:

@@ -1,6 +1,7 @@
 """A chat of the running application, as a client sees it, together with what the LLM server saw of it."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import httpx
@@ -102,8 +103,9 @@ class Chat:
         await eventually(started)
 
     async def running_invocation(self) -> str:
-        """Return the invocation of the first open turn."""
-        invocation_id: str = (await self.status())["open_turns"][0]["invocation_id"]
+        """Return the invocation of the first open turn, without a contact that would have the chat look after it."""
+        session = json.loads((await self.state())["session"])
+        invocation_id: str = session["open"][0]["invocation_id"]
         return invocation_id
 
     # What the LLM server does and sees
@@ -163,6 +165,16 @@ class Chat:
         """Return the invocations of this chat that are not completed."""
         query = "SELECT id, target FROM sys_invocation WHERE target_service_key = '{}' AND status <> 'completed'"
         return await self._rows(query, self.key)
+
+    async def kept_invocations(self) -> dict[str, str]:
+        """Return what Restate keeps of the invocations of this chat, also of completed ones: id to target."""
+        rows = await self._rows("SELECT id, target FROM sys_invocation WHERE target_service_key = '{}'", self.key)
+        return {row["id"]: row["target"] for row in rows}
+
+    async def journals_of(self, invocation_ids: Iterable[str]) -> int:
+        """Return how many journal entries there are of these invocations."""
+        ids = ", ".join(f"'{each}'" for each in invocation_ids)
+        return int((await self.server.query(f"SELECT count(*) AS n FROM sys_journal WHERE id IN ({ids})"))[0]["n"])  # noqa: S608 - ids of the server's
 
     async def _rows(self, query: str, value: str) -> list[dict[str, Any]]:
         """Return the rows of an introspection query about `value`, which is an id of our own making."""

@@ -5,11 +5,14 @@ sees what really ran, how often and in which order.
 """
 
 import asyncio
+import gc
 import logging
+import math
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -240,6 +243,38 @@ async def not_json(_label: str) -> str:
     return "no error"
 
 
+class Wordless(Exception):
+    """An exception that cannot say what it is."""
+
+    retry_after_s = timedelta(seconds=1)  # no number, as this name promises
+
+    def __str__(self) -> str:
+        raise KeyError("no words")
+
+
+@handler
+async def unspeakable(_label: str) -> list[object]:
+    """Record what UTF-8 cannot encode: results, and exceptions of every kind."""
+
+    async def result() -> object:
+        return {"k\ud800": ["\ud83d\ude42", "\udc00"]}
+
+    def raising(exc: Exception) -> Callable[[], Awaitable[None]]:
+        async def fail() -> None:
+            raise exc
+
+        return fail
+
+    seen: list[object] = [await step("result", result)]
+    odd_class = type("Fehlér\u2028", (Exception,), {})
+    for exc in (ValueError("bad \ud800"), TimeoutError("\udfff"), Wordless(), odd_class("x" * 100_000)):
+        try:
+            await step("error", raising(exc))
+        except StepFailed as failed:
+            seen.append(f"{failed.error_type}: {failed.message[:20]}")
+    return seen
+
+
 @handler
 async def forbidden(_label: str) -> list[str]:
     texts = []
@@ -316,6 +351,112 @@ async def waits_for_signal(label: str) -> list[str]:
         received.append(await wait_for(ctx.signal("event", type_hint=str)))
         await step("seen", action(f"{label} {received[-1]}"), result_type=str)
     return received
+
+
+@handler
+async def ends_badly(label: str) -> list[str]:
+    """Waits whose tasks do not want to be left: none may replace a suspension, nor run on after it."""
+    seen: list[str] = []
+
+    async def group() -> str:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(asyncio.sleep(0.05))
+            await asyncio.sleep(0.1)
+        return "group"
+
+    async def awaits_cancelled() -> str:
+        child = asyncio.create_task(asyncio.sleep(100))
+        try:
+            await asyncio.sleep(0.1)
+        finally:
+            child.cancel()
+            with suppress(asyncio.CancelledError):
+                await child
+        return "awaits cancelled"
+
+    async def turns_into(error: BaseException) -> str:
+        try:
+            await asyncio.sleep(0.1)
+        except BaseException:  # noqa: BLE001 - what it does wrong
+            raise error from None
+        return f"turns into {type(error).__name__}"
+
+    for main in (group(), awaits_cancelled(), turns_into(asyncio.CancelledError()), turns_into(SystemExit(3))):
+        try:
+            seen.append(await main)
+        except Exception as exc:
+            did(f"{label} {exc!r}")
+            raise
+    return seen
+
+
+@handler
+async def completes_in_order(label: str) -> list[str]:
+    """asyncio's ways through sets, with a step for each item."""
+    order: list[str] = []
+
+    async def one(n: int) -> str:
+        return await step(f"work {n}", action(f"{label} work {n}"), result_type=str)
+
+    for each in asyncio.as_completed([one(n) for n in range(8)]):
+        order.append(await each)
+        await step(f"note {len(order)}", action(f"{label} note {len(order)}"), result_type=str)
+    tasks = {asyncio.create_task(one(n)) for n in range(8, 12)}
+    while tasks:
+        done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            order.append(await task)
+            await step(f"name {task.get_name()}", action(f"{label} name {task.get_name()}"), result_type=str)
+    return order
+
+
+@handler
+async def timers_together(label: str) -> list[str]:
+    seen: list[str] = []
+
+    async def one(n: int) -> None:
+        for _ in range(3):
+            await asyncio.sleep(0.02)
+            seen.append(await step(f"tick {n}", action(f"{label} tick {n}"), result_type=str))
+
+    await asyncio.gather(*(one(n) for n in range(4)))
+    return seen
+
+
+@handler
+async def generators_are_closed(label: str) -> str:
+    async def numbers() -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            await asyncio.sleep(0.01)
+            await step("closed", action(f"{label} closed"), result_type=str)
+
+    cycle: dict[str, Any] = {"numbers": numbers()}
+    cycle["cycle"] = cycle
+    await anext(cycle["numbers"])
+    del cycle
+    gc.collect()
+    await step("main", action(f"{label} main"), result_type=str)
+    return "main ends"
+
+
+@handler
+async def waits_for_ever(label: str) -> str:
+    did(f"{label} waits")
+    try:
+        await asyncio.wait_for(asyncio.sleep(math.inf), math.inf)
+    except asyncio.CancelledError:
+        return "cancelled"
+    return "ended"
+
+
+@handler
+async def waits_busily(_label: str) -> None:
+    sleeping = asyncio.create_task(asyncio.sleep(0.01))
+    while not sleeping.done():  # noqa: ASYNC110 - what it does wrong
+        await asyncio.sleep(0)
 
 
 @probe.handler()

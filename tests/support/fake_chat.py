@@ -6,7 +6,7 @@ from typing import TypeVar
 from app.conversation import Conversation
 from app.modes import Decision, Mode
 from app.protocol import EndTurn, Receipt, Report, TurnEnd, TurnRef
-from app.session import Effect, Session, Settle, Start
+from app.session import Effect, Probe, Session, Settle, Start
 from app.transcript import AssistantItem, Item, Message, Turn, TurnStatus, UserItem
 
 T = TypeVar("T")
@@ -15,8 +15,8 @@ T = TypeVar("T")
 class FakeChat:
     """Each change works on a fresh Conversation; runs get the invocation ids inv_1, inv_2, … in the order sent.
 
-    `effects` are those of the last change, `watched` the turns that it wants settled when their runs are over; `sent`
-    the turns whose run was sent, by invocation id.
+    `effects` are those of the last change, `watched` the turns that it wants settled when their runs are over, `probed`
+    those whose runs it wants looked at; `sent` the turns whose run was sent, by invocation id.
     """
 
     def __init__(self) -> None:
@@ -24,6 +24,7 @@ class FakeChat:
         self.turns: dict[int, Turn] = {}
         self.effects: list[Effect] = []
         self.watched: list[int] = []
+        self.probed: list[int] = []
         self.sent: dict[str, Start] = {}
         self._messages = 0
 
@@ -37,7 +38,8 @@ class FakeChat:
                 self.sent[invocation_id] = effect
                 conversation.started(effect.turn_id, invocation_id)
         self.watched = [effect.turn_id for effect in conversation.effects if isinstance(effect, Settle)]
-        self.effects = [effect for effect in conversation.effects if not isinstance(effect, Settle)]
+        self.probed = [n for effect in conversation.effects if isinstance(effect, Probe) for n in effect.turn_ids]
+        self.effects = [effect for effect in conversation.effects if not isinstance(effect, Settle | Probe)]
         self.turns |= {turn_id: conversation.turns[turn_id] for turn_id in conversation.changed}
         self.session = conversation.session
         return result

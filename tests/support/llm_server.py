@@ -8,7 +8,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -33,6 +33,7 @@ class Plan:
     `raw` replaces the chunks that would be made of text, calls and finish_reason: str is sent as it is, else as JSON.
     `finish_reason` None ends the stream without one. `delay_s` FOR_EVER never answers; `hang_after` falls silent before
     that chunk; `break_after` drops the connection before it. `gate` holds the first byte back until it is opened.
+    `body` replaces all of that by the pieces of a body as they are, of any status; it may have no end.
     """
 
     text: Sequence[str] = ("Hello", " there.")
@@ -49,6 +50,7 @@ class Plan:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     error: object = None  # the body when status is not 200: str as it is, else JSON
+    body: Iterable[bytes] | None = None
 
     def chunks(self) -> Iterator[str]:
         """Yield the data of each event of the stream."""
@@ -206,6 +208,8 @@ class _Connection(asyncio.Protocol):
         self._connections = connections
         self._buffer = bytearray()
         self._received = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
         self._request: LLMRequest | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -217,6 +221,12 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         self._received.set()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
 
     def eof_received(self) -> None:
         self._client_gone()
@@ -287,6 +297,8 @@ class _Connection(asyncio.Protocol):
         if plan.gate is not None:
             await plan.gate.wait()
         request.first_byte_at = time.monotonic()
+        if plan.body is not None:
+            return await self._send_body(request, plan, plan.body)
         if plan.status != 200:
             body = plan.error if isinstance(plan.error, str) else json.dumps(plan.error)
             self._write_head(plan, {"content-type": "application/json", "content-length": str(len(body.encode()))})
@@ -298,6 +310,15 @@ class _Connection(asyncio.Protocol):
                 return False
             await _sleep(FOR_EVER if index == plan.hang_after else plan.gap_s if index else 0)
             self._write_chunk(request, f"data: {chunk}\n\n".encode())
+        self._transport.write(b"0\r\n\r\n")
+        return True
+
+    async def _send_body(self, request: LLMRequest, plan: Plan, body: Iterable[bytes]) -> bool:
+        self._write_head(plan, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
+        for piece in body:
+            self._write_chunk(request, piece)
+            await self._writable.wait()
+            await asyncio.sleep(plan.gap_s)  # also without a gap: a body without end must let the server hear others
         self._transport.write(b"0\r\n\r\n")
         return True
 

@@ -1,7 +1,7 @@
 """A real restate-server for tests: small, on ports of its own, with its data in a folder of the test."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.support.eventually import eventually
 from tests.support.process import Process, bare_environment, free_port, local_http
@@ -10,14 +10,15 @@ from tests.support.process import Process, bare_environment, free_port, local_ht
 class RestateServer:
     """A server that can be killed and started again on the same ports and data.
 
-    With `always_replay` every wait suspends the invocation, so that all it does passes through a replay.
+    With `always_replay` every wait suspends the invocation, so that all it does passes through a replay. `env` are
+    settings of its own.
     """
 
-    def __init__(self, binary: str, folder: Path, *, always_replay: bool = False) -> None:
+    def __init__(self, binary: str, folder: Path, *, always_replay: bool = False, **env: str) -> None:
         self.ingress_url = f"http://127.0.0.1:{free_port()}"
         self.admin_url = f"http://127.0.0.1:{free_port()}"
         self.always_replay = always_replay
-        env = bare_environment(
+        variables = bare_environment(
             RESTATE_INGRESS__BIND_ADDRESS=self.ingress_url.removeprefix("http://"),
             RESTATE_ADMIN__BIND_ADDRESS=self.admin_url.removeprefix("http://"),
             # No port for nodes that do not exist. Its socket has a relative path: 108 characters are the limit.
@@ -32,7 +33,18 @@ class RestateServer:
             RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT="0s" if always_replay else "1m",
         )
         command = [binary, "--no-logo", "--node-name", "test", "--base-dir", "data"]
-        self.process = Process(command, env=env, cwd=folder, log=folder / "restate.log")
+        self.process = Process(command, env=variables | env, cwd=folder, log=folder / "restate.log")
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            self.kill9()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.kill9()
 
     async def start(self) -> None:
         self.process.start()
@@ -76,6 +88,12 @@ class RestateServer:
 
     async def kill(self, invocation_id: str) -> None:
         await self._end(invocation_id, "kill")
+
+    async def end_if_open(self, invocation_id: str, how: str) -> None:
+        """`kill` or `cancel` an invocation that may have ended by itself meanwhile."""
+        async with local_http() as http:
+            answer = await http.patch(f"{self.admin_url}/invocations/{invocation_id}/{how}")
+        assert answer.is_success or answer.status_code in (404, 409), answer.text
 
     async def _end(self, invocation_id: str, how: str) -> None:
         async with local_http() as http:

@@ -11,14 +11,17 @@ MAIN = ROOT / "app" / "main.py"
 
 
 class Service:
-    """`python app/main.py` with the settings `env`, on a port of its own; it sees no other settings."""
+    """`python app/main.py` with the settings `env`, on a port of its own; it sees no other settings.
 
-    def __init__(self, folder: Path, **env: str) -> None:
+    `main` is another checkout's file.
+    """
+
+    def __init__(self, folder: Path, main: Path = MAIN, /, **env: str) -> None:
         self.port = int(env.get("PORT") or free_port())
         self.url = f"http://127.0.0.1:{self.port}"
         variables = {"PYTHONUNBUFFERED": "1", **env, "PORT": str(self.port)}
         self.process = Process(
-            [sys.executable, str(MAIN)],
+            [sys.executable, str(main)],
             env=bare_environment(**variables),
             cwd=folder,
             log=folder / f"service-{self.port}.log",

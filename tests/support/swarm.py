@@ -86,7 +86,9 @@ class Person:
                 continue
             if answer.status_code == 409:
                 return {}
-            if answer.status_code in (429, 503):
+            # A Restate server that has just started does not know its services for a moment.
+            starting = answer.status_code == 404 and answer.headers.get("x-restate-error-source") == "ingress"
+            if starting or answer.status_code in (429, 503):
                 await asyncio.sleep(0.1)
                 continue
             assert answer.is_success, f"{handler}({body}) of {self.key}: {answer.status_code} {answer.text}"

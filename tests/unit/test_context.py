@@ -1,7 +1,9 @@
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.context import repair, synthetic_result, window
+from app.context import estimate_tokens, repair, synthetic_result, window
 from app.transcript import AssistantItem, Finish, Item, ToolCall, ToolItem, ToolOutcome, UserItem
 
 NO_LIMIT = 10**9
@@ -125,6 +127,44 @@ class TestWindow:
         start: list[Item] = [user("start"), calls("a"), result("a")]
         last = [calls("b"), result("b", "x" * 4000), user("and"), user("also")]
         assert window([[user("old")]], [*start, *last], budget_tokens=1) == [user("start"), *last]
+
+    def test_a_big_answer_is_cut_not_all_before_it(self) -> None:
+        """After an answer of a megabyte the LLM sees its beginning and its end, and the turns before and after it."""
+        history = [
+            [user("1"), says("one")],
+            [user("2"), says("BEGIN" + "x" * 10**6 + "END")],
+            [user("3"), says("three")],
+        ]
+        kept = window(history, [user("4")], budget_tokens=24_000)
+        assert [item.content for item in kept if item.content[:5] != "BEGIN"] == ["1", "one", "2", "3", "three", "4"]
+        big = kept[3].content
+        assert big.startswith("BEGINxxx")
+        assert big.endswith("xxxEND")
+        assert "characters are left out here" in big
+        assert 40_000 < len(big) < 24_000 * 4 / 2 + 100
+
+    def test_big_items_of_one_turn_share_the_room(self) -> None:
+        """A turn with several big items has all of them cut, its call and results stay paired, arguments stay JSON."""
+        big = "x" * 10**6
+        call = ToolCall(call_id="a", name="work", arguments=f'{{"task": "{big}"}}')
+        turn = [user(big), AssistantItem(content="so", tool_calls=(call,)), result("a", big), says(big)]
+        kept = window([[user("1"), says("one")], turn], [user("4")], budget_tokens=24_000)
+        assert [item.kind for item in kept] == ["user", "assistant", "user", "assistant", "tool", "assistant", "user"]
+        assert estimate_tokens(kept) < 24_000
+        assert isinstance(kept[3], AssistantItem)
+        assert json.loads(kept[3].tool_calls[0].arguments) == {"left_out": "1000012 characters"}
+
+    def test_a_big_item_of_the_current_turn(self) -> None:
+        """In the current turn a big answer is cut too, so that earlier turns fit; what the user says never is."""
+        history = [[user("1"), says("one")]]
+        kept = window(history, [user("y" * 60_000), says("x" * 10**6), user("go on")], budget_tokens=40_000)
+        assert [len(item.content) < 100_000 for item in kept] == [True] * 5
+        assert [item.content for item in kept[:3]] == ["1", "one", "y" * 60_000]
+
+    def test_nothing_is_cut_that_fits(self) -> None:
+        """An item that is big but fits is seen whole; so is one of a turn that is left out because others are newer."""
+        history = [[user("1"), says("x" * 60_000)]]
+        assert window(history, [user("2")], budget_tokens=24_000)[1] == says("x" * 60_000)
 
     def test_earlier_turns_are_repaired(self) -> None:
         """An interrupted turn in the history is well formed in the window."""

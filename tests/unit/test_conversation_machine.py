@@ -2,11 +2,13 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from app.conversation import Conversation
 from app.modes import Decision, Mode
 from app.protocol import EndTurn, Report, TurnRef
 from app.session import Cancel, RingDoorbell, Start
@@ -32,7 +34,8 @@ class Run:
 class ChatMachine(RuleBasedStateMachine):
     """The engine is modelled by `queue`: runs and settlements of one key, one at a time, first come first served.
 
-    A cancelled run that waits vanishes, one that runs is told. A killed one vanishes in either case.
+    A cancelled run that waits vanishes, one that runs is told. A killed one vanishes in either case, and so does a
+    settlement that is killed. A probe is not in the queue: it finds out at once which runs are dead.
     """
 
     def __init__(self) -> None:
@@ -54,6 +57,7 @@ class ChatMachine(RuleBasedStateMachine):
 
     def _apply_effects(self) -> None:
         settlements = [self.chat.ref(turn_id) for turn_id in self.chat.watched]  # a ring changes the chat again
+        probed = [self.chat.ref(turn_id) for turn_id in self.chat.probed]
         for effect in self.chat.effects:
             match effect:
                 case Start(turn_id, with_context):
@@ -64,6 +68,10 @@ class ChatMachine(RuleBasedStateMachine):
                 case RingDoorbell(awakeable_id, steer, _):
                     self._ring(awakeable_id, steer=steer)
         self.queue.extend(settlements)
+        for ref in probed:
+            if ref not in [job.ref for job in self.queue if isinstance(job, Run)]:
+                self.chat.change(partial(Conversation.settle, ref=ref))
+                self._apply_effects()
 
     def _cancel(self, invocation_id: str) -> None:
         for job in list(self.queue):
@@ -191,9 +199,14 @@ class ChatMachine(RuleBasedStateMachine):
         self.queue.popleft()
 
     @rule(data=st.data())
-    @precondition(lambda self: any(isinstance(job, Run) for job in self.queue))
+    @precondition(lambda self: self.queue)
     def die_waiting(self, data: st.DataObject) -> None:
-        self.queue.remove(data.draw(st.sampled_from([job for job in self.queue if isinstance(job, Run)])))
+        del self.queue[data.draw(st.integers(0, len(self.queue) - 1))]
+
+    @rule()
+    @precondition(lambda self: self.queue)
+    def all_die(self) -> None:
+        self.queue.clear()
 
     def _end(self, run: Run, outcome: TurnStatus) -> None:
         bell = self._new_bell(run) if outcome is TurnStatus.COMPLETED else None

@@ -1,10 +1,12 @@
 """The rules of a chat, as values: what runs report, and what becomes of runs that died."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from app.modes import Mode
 from app.session import Start
-from app.transcript import TurnStatus
+from app.transcript import TurnStatus, Usage, Wait
 from tests.support.fake_chat import FakeChat, said
 
 BUSY_MODES = [mode for mode in Mode if mode is not Mode.REJECT]
@@ -59,6 +61,20 @@ def test_report_twice_is_stored_once(chat: FakeChat) -> None:
     assert [item.content for item in turn.items] == ["m1", "a", "b", "c"]
     assert (turn.usage.calls, turn.usage.prompt_tokens, turn.usage.completion_tokens) == (1, 10, 5)
     assert (turn.started_at, turn.ended_at) == (1.0, 3.0)
+
+
+def test_a_wait_ends_with_the_next_report(chat: FakeChat) -> None:
+    """What a run says that it waits for is kept until it reports again, and changes nothing else."""
+    wait = Wait(reason="busy", until=datetime(2026, 1, 1, tzinfo=UTC))
+    chat.record(1, said("one"), usage=Usage(calls=1))
+    before = chat.turns[1]
+    chat.record(1, offset=1, waiting_for=wait)
+    assert chat.turns[1] == before.model_copy(update={"waiting_for": wait})
+    chat.record(1, offset=1)
+    assert chat.turns[1] == before
+    chat.record(1, offset=1, waiting_for=wait)
+    chat.end(1, TurnStatus.FAILED, offset=1)
+    assert chat.turns[1].waiting_for is None
 
 
 def test_begin_of_a_withdrawn_turn_is_refused(chat: FakeChat) -> None:

@@ -268,12 +268,7 @@ def test_cancelled_condition_is_asked_no_more(engine: Engine) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "run_forever",
-        "run_until_complete",
-        "stop",
-        "close",
         "run_in_executor",
-        "call_soon_threadsafe",
         "create_connection",
         "create_server",
         "subprocess_exec",
@@ -286,6 +281,13 @@ def test_cancelled_condition_is_asked_no_more(engine: Engine) -> None:
 def test_refused_method_names_the_way_out(engine: Engine, name: str) -> None:
     """What needs sockets, threads, processes or signals raises an error that says where to do it."""
     with pytest.raises(DeterminismError, match=rf"loop\.{name}\(\) is not available .* inside a step"):
+        getattr(engine.loop, name)()
+
+
+@pytest.mark.parametrize("name", ["run_forever", "run_until_complete", "stop", "close"])
+def test_loop_is_not_durable_codes_to_drive(engine: Engine, name: str) -> None:
+    """Who would run or stop the loop is told that its driver does, and to await."""
+    with pytest.raises(DeterminismError, match=rf"loop\.{name}\(\) is not available .* Await what you wait for"):
         getattr(engine.loop, name)()
 
 

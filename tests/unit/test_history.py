@@ -31,10 +31,10 @@ def test_items_are_lines_in_order() -> None:
 
 
 def test_partial_text_is_marked() -> None:
-    """Text that was aborted, cut at its length or filtered is marked as partial; a whole one is not."""
+    """Text that was aborted, broken off, cut at its length or filtered is marked as partial; a whole one is not."""
     for finish in Finish:
         turn = Turn(turn_id=1, items=(AssistantItem(content="x", finish=finish),))
-        partial = finish in (Finish.ABORTED, Finish.LENGTH, Finish.CONTENT_FILTER)
+        partial = finish in (Finish.ABORTED, Finish.BROKEN, Finish.LENGTH, Finish.CONTENT_FILTER)
         assert [entry["partial"] for entry in entries(turn)] == [partial], finish
 
 

@@ -1,6 +1,7 @@
 """The house of DESIGN.md, section 3: imports point one way, files are small, one file reads the environment."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,25 +11,37 @@ from app.stack import ROOT
 
 APP = ROOT / "app"
 MAX_LINES = 320
+# The module that the published library has under this name; code written for it imports it from here.
+PUBLISHED_NAMES = {APP / "background" / "utils.py"}
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "base", "core", "manager", "misc"}
 
 # From the ground up; a package or module may import its own layer and those below it.
 LAYERS = (
-    {"errors", "modes"},
-    {"settings", "transcript", "place", "serving"},
-    {"durable", "context", "boundary"},
+    {"errors", "modes", "text"},
+    {"settings", "transcript", "place", "serving", "stall_watch", "http2", "endpoint", "logs", "local_server"},
+    {"durable", "context", "boundary", "admin", "journal_watch"},
     {"llm"},
     {"tools"},
-    {"protocol", "history", "session", "conversation", "tool_calls"},
-    {"chat", "chat_state", "chat_link", "agent_session", "background"},
+    {"protocol", "history", "session", "moves", "conversation", "tool_calls", "unfit", "erasure"},
+    {"chat", "chat_state", "chat_link", "attempts", "agent_session", "background"},
     {"background_agents"},
-    {"stack"},
+    {"stack", "rollout"},
     {"main"},
 )
 # What must know nothing of the others, although their layer would allow it.
 STRANGERS = {
     "durable": {"modes", "transcript", "settings"},
-    "background": {"chat", "chat_state", "chat_link", "agent_session", "transcript", "modes", "llm", "tools"},
+    "background": {
+        "chat",
+        "chat_state",
+        "chat_link",
+        "attempts",
+        "agent_session",
+        "transcript",
+        "modes",
+        "llm",
+        "tools",
+    },
     "llm": {"durable", "boundary"},
 }
 
@@ -76,10 +89,10 @@ def test_files_are_small() -> None:
 
 def test_names_say_something() -> None:
     """No module is called by a name that could hold anything."""
-    assert [path for path in files() if path.stem in FORBIDDEN_NAMES] == []
+    assert [path for path in files() if path.stem in FORBIDDEN_NAMES and path not in PUBLISHED_NAMES] == []
 
 
 def test_only_settings_read_the_environment() -> None:
     """`os.environ` is used in no file but stack.py, which passes it on to its children unread."""
-    readers = [path.name for path in files() if "environ" in path.read_text() or "getenv" in path.read_text()]
+    readers = [path.name for path in files() if re.search(r"\benviron\b|getenv", path.read_text())]
     assert set(readers) <= {"settings.py", "stack.py"}

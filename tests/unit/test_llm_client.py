@@ -1,58 +1,15 @@
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
 
 import pytest
 
-from app.errors import LLMError, LLMRejected, LLMUnavailable
-from app.llm import LLM, Reply, ToolSpec, connect
-from app.settings import Settings
-from app.transcript import AssistantItem, Finish, Item, ToolCall, Usage, UserItem
+from app.errors import LLMRejected, LLMUnavailable
+from app.llm import LLM, connect
+from app.transcript import AssistantItem, Finish, ToolCall, Usage
+from tests.support.llm_client import HI, KEY, SPEC, ask, fail, settings_for
 from tests.support.llm_server import FOR_EVER, Call, Gate, LLMServer, Plan, check_well_formed, delta
-
-KEY = "sk-very-secret"
-HI: list[Item] = [UserItem(message_id="m1", content="hi")]
-SPEC = ToolSpec("execute_task", "Does a task.", {"type": "object", "properties": {}})
-
-
-@pytest.fixture(scope="module")
-def running_server() -> Iterator[LLMServer]:
-    with LLMServer() as server:
-        yield server
-
-
-@pytest.fixture
-def server(running_server: LLMServer) -> Iterator[LLMServer]:
-    running_server.requests.clear()
-    yield running_server
-    assert not running_server.faults
-
-
-def settings_for(url: str, **values: Any) -> Settings:
-    values = {"openai_api_key": KEY, "openai_model": "tiny", "instructions": "Be brief.", **values}
-    return Settings(_env_file=None, openai_base_url=url, **values)
-
-
-@pytest.fixture
-async def llm(server: LLMServer) -> AsyncIterator[LLM]:
-    llm = connect(settings_for(server.url))
-    yield llm
-    await llm.aclose()
-
-
-async def ask(llm: LLM, server: LLMServer, plan: Plan) -> Reply:
-    server.script = lambda _: plan
-    return await llm.complete(HI, [SPEC])
-
-
-async def fail(llm: LLM, server: LLMServer, plan: Plan) -> LLMError:
-    with pytest.raises(LLMError) as caught:
-        await ask(llm, server, plan)
-    assert KEY not in caught.value.message
-    return caught.value
 
 
 class TestRequest:
@@ -287,13 +244,16 @@ class TestPassingFaults:
     @pytest.mark.parametrize(
         ("plan", "words"),
         [
-            (Plan(break_after=1), "connection"),
+            (Plan(break_after=1), "broke in the middle of its answer (RemoteProtocolError)."),
             (Plan(break_after=0), "connection"),
-            (Plan(finish_reason=None), "before it was finished"),
-            (Plan(raw=[]), "before it was finished"),
-            (Plan(raw=[delta(content="He"), "{garbage"]), "cannot be understood"),
+            (Plan(finish_reason=None, done=False), "before it was finished"),
+            (Plan(raw=[], done=False), "before it was finished"),
+            (Plan(raw=[]), "empty answer"),
+            (Plan(raw=[delta(content="He"), "{garbage"]), "cannot be understood (JSONDecodeError)."),
+            (Plan(raw=["{garbage"]), "OPENAI_BASE_URL"),
             (Plan(raw=[delta(content="He"), {"choices": "garbage"}]), "cannot be understood"),
-            (Plan(raw=[delta(content=["He"])]), "cannot be understood"),
+            (Plan(raw=[delta(content="He"), "[" * 100_000]), "cannot be understood"),
+            (Plan(raw=[delta(content="He"), "3"]), "cannot be understood"),
             (Plan(text=[]), "empty answer"),
             (Plan(text=["", " \n"]), "empty answer"),
             (Plan(text=[], finish_reason="tool_calls"), "empty answer"),

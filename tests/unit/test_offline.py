@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.llm import LLM, Reply, ToolSpec, connect
+from app.llm.offline_arguments import arguments_for
 from app.settings import Settings
 from app.transcript import AssistantItem, Finish, Item, ToolItem, UserItem
 
@@ -76,6 +77,62 @@ async def test_the_answer_names_every_request_in_order(llm: LLM) -> None:
 async def test_without_the_tool_it_answers_at_once(llm: LLM) -> None:
     """If `execute_task` is not offered, it does not call it."""
     assert (await llm.complete([user("hi")], [])).item == AssistantItem(content="Done: hi.")
+
+
+async def test_it_calls_the_tools_that_a_message_names(llm: LLM) -> None:
+    """Each tool that is named is called once, in their order, with arguments that fit; the answer quotes them."""
+    dice = {"type": "object", "properties": {"sides": {"type": "integer"}}, "required": ["sides"]}
+    tools = [*TOOLS, ToolSpec("roll_dice", "Rolls.", dice), ToolSpec("flip_coin", "Flips.", {"type": "object"})]
+    items = [user("roll_dice with 20 sides, then flip_coin")]
+    calls = []
+    for result in ("17", "heads"):
+        reply = await llm.complete(items, tools)
+        (call,) = reply.item.tool_calls
+        calls.append((call.name, json.loads(call.arguments)))
+        items += [reply.item, ToolItem(call_id=call.call_id, name=call.name, content=result)]
+    assert calls == [("roll_dice", {"sides": 20}), ("flip_coin", {})]
+    answer = (await llm.complete(items, tools)).item
+    assert answer.content == "Done: roll_dice with 20 sides, then flip_coin.\nroll_dice said: 17\nflip_coin said: heads"
+    items += [answer, user("do something")]
+    assert (await llm.complete(items, tools)).item.tool_calls[0].name == "execute_task"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message", "arguments"),
+    [
+        ({}, "mail", {}),
+        ({"properties": {"to": {"type": "string"}}}, "mail", {}),
+        ({"properties": {"to": {"type": "string"}}, "required": ["to"]}, "mail Ada", {"to": "mail Ada"}),
+        ({"properties": {}, "required": ["to"]}, 'mail {"to": "Ada", "cc": null} now', {"to": "Ada", "cc": None}),
+        ({"required": ["to"]}, "mail {not json", {"to": "mail {not json"}),
+        pytest.param({"required": ["to"]}, '{"a":' * 100_000, {"to": '{"a":' * 100_000}, id="nested too deep"),
+        (
+            {"properties": {"x": {"type": "number"}, "n": {"type": "integer"}}, "required": ["x", "n"]},
+            "-1.5 and no more",
+            {"x": -1.5, "n": 1},
+        ),
+        (
+            {
+                "$defs": {
+                    "Size": {"enum": ["S", "M"]},
+                    "Box": {"type": "object", "properties": {"size": {"$ref": "#/$defs/Size"}}, "required": ["size"]},
+                },
+                "properties": {
+                    "box": {"$ref": "#/$defs/Box"},
+                    "all": {"type": "boolean"},
+                    "ids": {"type": "array"},
+                    "note": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+                },
+                "required": ["box", "all", "ids", "note"],
+            },
+            "pack",
+            {"box": {"size": "S"}, "all": True, "ids": [], "note": "pack"},
+        ),
+    ],
+)
+def test_arguments_fit_the_schema(parameters: dict[str, Any], message: str, arguments: dict[str, Any]) -> None:
+    """What the message says is used; what is required and not said gets a value of its type."""
+    assert arguments_for(parameters, message) == arguments
 
 
 async def test_usage_is_reported(llm: LLM) -> None:

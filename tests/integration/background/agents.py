@@ -3,10 +3,15 @@
 What functions really did is written to the file named by ACTIONS_LOG, one line for each execution.
 """
 
+# Fields have the names of handlers, as in the reference; the types of the class cannot say that both work.
+# mypy: disable-error-code="method-assign, assignment, operator, call-overload, no-any-return"
+
 import asyncio
 import os
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -23,6 +28,7 @@ from app.background import (
     services,
     workflow,
 )
+from app.logs import set_up_logging
 from app.place import Place
 from app.serving import serve_until_stopped
 from app.settings import get_settings
@@ -99,11 +105,64 @@ async def beating(text: str) -> str:
     return text
 
 
+async def blocking(given: Note) -> None:
+    """Block the event loop, as a synchronous client does."""
+    did(f"block {given.text}")
+    time.sleep(given.seconds)  # noqa: ASYNC251 - what it is about
+    did(f"unblock {given.text}")
+
+
+async def silent_blocking(given: Note) -> None:
+    function.heartbeat()
+    await blocking(given)
+
+
+class Gateway(Exception):
+    """An error of another library, with attributes that mean something else there."""
+
+    status = 404
+    retryable = False
+    retry_after_s = 3600.0
+
+
+async def foreign(text: str) -> int:
+    did(f"foreign {text}")
+    if times(f"foreign {text}") < 2:
+        raise Gateway("bad gateway")
+    return times(f"foreign {text}")
+
+
+async def caused(text: str) -> None:
+    try:
+        raise ConnectionRefusedError("port 1 is closed")
+    except ConnectionRefusedError as exc:
+        raise ExceptionGroup("both", [KeyError("a"), ValueError(f"bad \ud800 {text}")]) from exc
+
+
+async def returns_nothing(text: str) -> str:
+    did(f"nothing {text}")
+    return None  # type: ignore[return-value]  # what it is about
+
+
+async def half_characters(text: str) -> str:
+    return f"{text} \ud83d\ude00 \ud800"
+
+
+async def attempt_cancels_itself(_text: str) -> None:
+    raise asyncio.CancelledError
+
+
 async def unserved(_text: str) -> None:
     """Not passed to the service."""
 
 
 # Agents
+
+
+class TeapotError(Exception):
+    """Another library's, whose `status` means something else."""
+
+    status = 418
 
 
 @agent.defn()
@@ -140,9 +199,32 @@ class Counter:
     def total(self) -> int:
         return int(self.total)
 
+    @agent.event
+    async def refuse(self, text: str) -> None:
+        raise TeapotError(text)
+
     @agent.state
     def seen(self) -> list[int]:
         return self.order
+
+    @agent.state
+    def at_least(self, n: int) -> bool:
+        """Take an input."""
+        return bool(self.total >= n)
+
+    @agent.state
+    def broken(self) -> None:
+        raise TeapotError("no state today")
+
+    @agent.state
+    def restless(self) -> str:
+        """Ask the engine, which a query must not."""
+        return agent.uuid()
+
+    @agent.state
+    def who(self) -> list[Any]:
+        info = agent.agent_info()
+        return [info.agent_id, info.run_id, agent.all_events_finished()]
 
     @agent.run
     async def run(self) -> dict[str, Any]:
@@ -208,6 +290,37 @@ class Stepper:
         policy = RetryPolicy(max_attempts=2, initial_interval=timedelta(milliseconds=10))
         return await agent.step(silent, text, heartbeat_timeout=timedelta(milliseconds=100), retry_policy=policy)
 
+    async def blocks(self, text: str) -> Any:
+        policy = RetryPolicy(max_attempts=2, initial_interval=timedelta(milliseconds=10))
+        limit = timedelta(milliseconds=300)
+        note = Note(text=text, seconds=4)
+        return await agent.step(blocking, note, start_to_close_timeout=limit, retry_policy=policy)
+
+    async def blocks_for_long(self, text: str) -> Any:
+        return await agent.step(blocking, Note(text=text, seconds=4))
+
+    async def blocks_and_misses_heartbeat(self, text: str) -> Any:
+        policy = RetryPolicy(max_attempts=1)
+        limit = timedelta(milliseconds=300)
+        return await agent.step(
+            silent_blocking, Note(text=text, seconds=2), heartbeat_timeout=limit, retry_policy=policy
+        )
+
+    async def foreign(self, text: str) -> Any:
+        return await agent.step(foreign, text, retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=10)))
+
+    async def caused(self, text: str) -> Any:
+        return await agent.step(caused, text, retry_policy=RetryPolicy(max_attempts=1))
+
+    async def nothing(self, text: str) -> Any:
+        return [await agent.step(returns_nothing, text), await agent.step(returns_nothing, text)]
+
+    async def half_characters(self, text: str) -> Any:
+        return await agent.step(half_characters, text)
+
+    async def cancels_itself(self, text: str) -> Any:
+        return await agent.step(attempt_cancels_itself, text, retry_policy=RetryPolicy(max_attempts=1))
+
     async def beats(self, text: str) -> Any:
         return await agent.step(beating, text, heartbeat_timeout=timedelta(milliseconds=300))
 
@@ -223,8 +336,8 @@ class Stepper:
 
     async def cancelled_step(self, text: str) -> Any:
         try:
-            async with asyncio.timeout(0.2):
-                await agent.step(note, Note(text=text, seconds=1))
+            async with asyncio.timeout(0.5):
+                await agent.step(note, Note(text=text, seconds=1.5))
         except TimeoutError:
             return "timeout"
         return "no timeout"
@@ -275,6 +388,64 @@ class Slow:
     async def run(self) -> list[str]:
         await condition(lambda: self.end)
         return self.handled
+
+
+@agent.defn()
+class Surrogate:
+    """Has half an emoji in all that it says."""
+
+    def __init__(self) -> None:
+        self.end = False
+
+    @agent.event
+    async def fail(self) -> None:
+        raise ValueError("half \ud83d")
+
+    @agent.event
+    async def answer(self) -> list[str]:
+        return ["half \ud83d", "\ud83d\ude00"]
+
+    @agent.state
+    def text(self) -> str:
+        return "half \ud83d"
+
+    @agent.event
+    async def end(self) -> None:
+        self.end = True
+
+    @agent.run
+    async def run(self) -> dict[str, str]:
+        await condition(lambda: self.end)
+        return {"text": "half \ud83d"}
+
+
+@agent.defn()
+class Stubborn:
+    """Its handlers do not finish."""
+
+    def __init__(self) -> None:
+        self.end = ""
+
+    @agent.event
+    async def hang(self) -> None:
+        await agent.sleep(3600)
+
+    @agent.event
+    async def resist(self) -> None:
+        while True:
+            with suppress(asyncio.CancelledError):
+                await agent.sleep(3600)
+
+    @agent.event
+    async def stop(self, how: str) -> None:
+        self.end = how
+
+    @agent.run
+    async def run(self) -> int:
+        await condition(lambda: self.end)
+        if self.end == "afresh":
+            agent.agent_continue_as_new()
+        return agent.agent_info().run_number
 
 
 @agent.defn()
@@ -411,6 +582,9 @@ class Parent:
     async def bad_input(self, child_id: str) -> Any:
         return await agent.child_start(workflow=Shout, workflow_id=child_id, workflow_input=[1])
 
+    async def bad_id(self, child_id: str) -> Any:
+        return await agent.child_start(agent=Counter, agent_id=f"{child_id}\x1b[2J")
+
     async def start_twice(self, child_id: str) -> Any:
         await agent.child_start(agent=Counter, agent_id=child_id)
         return await agent.child_start(agent=Counter, agent_id=child_id)
@@ -461,14 +635,96 @@ class Ticker:
         return -1
 
 
-AGENTS = [Juggler, Ticker, Counter, Stepper, Cleaner, Slow, Broken, BrokenAtBirth, Relay, Afresh, Parent]
-FUNCTIONS: list[Callable[..., Any]] = [note, plain, flaky, broken, silent, beating]
+class Odd(BaseException):
+    """Passes by every `except Exception`."""
+
+
+def leave(how: str) -> Any:
+    """Raise, or return, what no agent should."""
+    match how:
+        case "exit":
+            sys.exit(3)
+        case "interrupt":
+            raise KeyboardInterrupt
+        case "generator":
+            raise GeneratorExit
+        case "odd":
+            raise Odd("odd")
+        case "bytes":
+            return b"\xff"
+        case "integer":
+            return 10**5000
+        case _:
+            return how
+
+
+@agent.defn()
+class Leaver:
+    """Leaves as it is told: in a handler, in a task of it, in a state, in a condition, and in `run`."""
+
+    def __init__(self) -> None:
+        self.how = ""
+
+    @agent.event
+    async def handler(self, how: str) -> Any:
+        return leave(how)
+
+    @agent.event
+    async def task(self, how: str) -> Any:
+        async def leaves() -> Any:
+            await agent.sleep(0.01)
+            return leave(how)
+
+        return await asyncio.create_task(leaves())
+
+    @agent.event
+    async def predicate(self, how: str) -> None:
+        await condition(lambda: leave(how))
+
+    @agent.event
+    async def end(self, how: str) -> None:
+        self.how = how
+
+    @agent.event
+    async def wait(self) -> None:
+        await agent.sleep(3600)
+
+    @agent.state
+    def state(self, how: str) -> Any:
+        return leave(how)
+
+    @agent.run
+    async def run(self) -> Any:
+        await condition(lambda: self.how)
+        while self.how == "busy":  # noqa: ASYNC110 - the busy wait is what is tested
+            await asyncio.sleep(0)
+        return leave(self.how)
+
+
+AGENTS = [
+    Juggler,
+    Ticker,
+    Counter,
+    Stepper,
+    Cleaner,
+    Slow,
+    Stubborn,
+    Surrogate,
+    Broken,
+    BrokenAtBirth,
+    Leaver,
+    Relay,
+    Afresh,
+    Parent,
+]
+FUNCTIONS: list[Callable[..., Any]] = [
+    *(note, plain, flaky, broken, silent, beating, blocking, silent_blocking, foreign, caused, returns_nothing),
+    *(half_characters, attempt_cancels_itself),
+]
 
 
 async def main(port: int) -> None:
-    import logging
-
-    logging.basicConfig(level=get_settings().log_level)
+    set_up_logging(get_settings().log_level)
     if len(sys.argv) > 2:  # a worker of another task queue
         app = restate.app(services(functions=FUNCTIONS, task_queue=sys.argv[2]))
     else:

@@ -34,6 +34,8 @@ class Agents:
             [sys.executable, "-m", "tests.integration.background.agents", str(port), *arguments],
             env=bare_environment(
                 ACTIONS_LOG=str(self._actions),
+                HANDLER_GRACE_S="2",  # long enough for what finishes, short enough to see what does not
+                MAX_EVENT_CHARS="100000",
                 PYTHONUNBUFFERED="1",
                 RESTATE_ADMIN_URL=server.admin_url,
                 RESTATE_INGRESS_URL=server.ingress_url,

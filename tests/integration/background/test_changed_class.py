@@ -1,5 +1,6 @@
 """Deploying another version of a class while its agents run."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -9,6 +10,8 @@ import pytest
 import pytest_asyncio
 
 from app.background import Restack
+from app.background.standstill import WAYS_OUT_OF_CHANGE, Standstill
+from app.errors import Conflict
 from app.stack import ROOT
 from tests.integration.background.conftest import invocation
 from tests.support.eventually import eventually
@@ -34,6 +37,10 @@ class Evolving:
         self.names.append({expression})
         return self.names
 
+    @agent.state
+    def all_names(self):
+        return self.names
+
     @agent.run
     async def run(self):
         await condition(lambda: len(self.names) > 9)
@@ -50,12 +57,8 @@ async def server(
     request: pytest.FixtureRequest, restate_binary: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RestateServer]:
     """A server of its own: on a shared one, this deployment would take the services that all agents share."""
-    server = RestateServer(restate_binary, tmp_path_factory.mktemp("restate"), always_replay=request.param)
-    try:
-        await server.start()
+    async with RestateServer(restate_binary, tmp_path_factory.mktemp("restate"), always_replay=request.param) as server:
         yield server
-    finally:
-        server.kill9()
 
 
 @pytest.fixture
@@ -77,6 +80,23 @@ def deploy(server: RestateServer, tmp_path: Path, request: pytest.FixtureRequest
         return process
 
     return start
+
+
+async def says_that_it_is_blocked(client: Restack) -> None:
+    """Who describes the agent, asks it or waits for it hears of it within seconds."""
+
+    async def blocked() -> Standstill | None:
+        return (await client.describe_agent("evolving")).blocked
+
+    found = await eventually(blocked)
+    assert found is not None
+    assert "was begun by another version of class Evolving" in found.why
+    assert (found.ways_out, found.for_good) == (WAYS_OUT_OF_CHANGE, True)
+    async with asyncio.timeout(15):
+        with pytest.raises(Conflict, match=r"'add' was accepted as number 4 and waits. Agent .* Deploy the old code"):
+            await client.send_agent_event("add", "evolving", event_input="d", wait_for_completion=True)
+        with pytest.raises(Conflict, match=r"was begun by another version of class Evolving .* Deploy the old code"):
+            await client.get_agent_state("evolving", "all_names")
 
 
 async def test_changed_class_is_not_replayed(server: RestateServer, deploy: Deploy) -> None:
@@ -103,7 +123,9 @@ async def test_changed_class_is_not_replayed(server: RestateServer, deploy: Depl
             return "terminate_agent and schedule it again" in text
 
         await eventually(reported, timeout_s=20)
+        await says_that_it_is_blocked(client)
 
         await deploy(port).answers(f"{url}/health")
-        assert await add(event_input="d") == ["a", "b", "c", "d"]
+        assert await add(event_input="e") == ["a", "b", "c", "d", "e"]
+        assert (await client.describe_agent("evolving")).blocked is None
         await client.terminate_agent("evolving")

@@ -16,13 +16,17 @@ async def test_continue_as_new_loses_no_event(agents: Agents) -> None:
     await client.schedule_agent("Relay", agent_id, {"every": 7, "seen": []})
     for n in range(40):
         await client.send_agent_event("take", agent_id, event_input=n)
-    assert await client.get_agent_state(agent_id, "runs") > 1
+
+    async def second_run() -> bool:
+        return bool(await client.get_agent_state(agent_id, "runs") > 1)
+
+    await eventually(second_run)
     await client.send_agent_event("finish", agent_id)
 
     assert await client.get_agent_result(agent_id) == list(range(40))
     ends = [int(line.removeprefix("end ")) for line in agents.actions if line.startswith("end")]
     assert sorted(ends) == list(range(40))  # the handlers' steps run side by side
-    assert (await client.describe_agent(agent_id)).run_number > 3
+    assert (await client.describe_agent(agent_id)).run_number > 1
 
 
 async def test_answers_survive_continue_as_new(agents: Agents) -> None:
@@ -53,6 +57,38 @@ async def test_cancel_runs_finally_blocks(agents: Agents) -> None:
     assert agents.actions == ["start", end, "start cleanup", "end cleanup"]
     with pytest.raises(Conflict, match="cancelled: The agent was cancelled"):
         await client.get_agent_result(agent_id)
+
+
+@pytest.mark.parametrize("how", ["end", "afresh"])
+async def test_handlers_that_do_not_finish(agents: Agents, how: str) -> None:
+    """Handlers that are busy when `run` ends or starts afresh get a while to finish; then they are cancelled, or killed
+    with their run if that does not help, and their senders are told."""
+    client, agent_id = agents.client, agents.agent_id
+    run_id = await client.schedule_agent("Stubborn", agent_id)
+    waiting = [
+        asyncio.create_task(client.send_agent_event(name, agent_id, wait_for_completion=True))
+        for name in ("hang", "resist")
+    ]
+    await eventually(lambda: has_taken(agents, 2))
+    await client.send_agent_event("stop", agent_id, event_input=how)
+
+    for answer in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(answer, Conflict), answer
+        assert "ended before '" in str(answer)
+
+    async def gone() -> bool:
+        return bool((await invocation(agents.server, run_id))["status"] == "completed")
+
+    await eventually(gone, timeout_s=20)
+    if how == "afresh":
+        described = await client.describe_agent(agent_id)
+        assert (described.status, described.run_number) == ("running", 2)
+        await client.send_agent_event("stop", agent_id, event_input="end")
+    assert await client.get_agent_result(agent_id) == (2 if how == "afresh" else 1)
+
+
+async def has_taken(agents: Agents, events: int) -> bool:
+    return (await agents.client.describe_agent(agents.agent_id)).events >= events
 
 
 async def test_terminate_ends_at_once(agents: Agents) -> None:
@@ -140,6 +176,7 @@ async def test_child_that_cannot_start(agents: Agents) -> None:
         0
     ] == "ValueError: A child needs exactly one of agent= and workflow=, got both"
     assert str((await family(agents, "bad_input"))[0]).startswith("UsageError: Bad input for Shout.run. text:")
+    assert "no control characters" in str((await family(agents, "bad_id"))[0])
     assert str((await family(agents, "start_twice"))[0]).startswith("Conflict: agent_id ")
 
 

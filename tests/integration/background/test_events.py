@@ -1,10 +1,11 @@
 """Agents and their events on a real server: order, answers, states, and what goes wrong with each."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
-from app.background import AgentEvent, AgentFailed
+from app.background import AgentEvent, AgentFailed, interval
 from app.errors import Conflict, NotFound, UsageError
 from tests.integration.background.conftest import Agents
 
@@ -81,6 +82,95 @@ async def test_events_survive_a_crash(agents: Agents) -> None:
 # What goes wrong
 
 
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [
+        ("../health", 400),
+        ("TaskProcessor?x=1", 400),
+        ("Counter/run", 400),
+        ("%2e%2e", 400),
+        ("A" * 101, 400),
+        ("", 400),
+        ("ChatService", 404),
+        ("BackgroundAgents", 404),
+        ("BackgroundAgent", 404),
+        ("restack.functions", 404),
+        ("Nobody", 404),
+    ],
+)
+async def test_what_is_no_agent_cannot_be_started(agents: Agents, name: str, status: int) -> None:
+    """A name that no agent has is refused within seconds, now and for a schedule, and its id stays free."""
+    client, agent_id = agents.client, agents.agent_id
+    async with asyncio.timeout(10):
+        with pytest.raises(UsageError) as refused:
+            await client.schedule_agent(name, agent_id)
+        assert refused.value.status == status
+        with pytest.raises(UsageError) as refused:
+            await client.schedule_agent(name, agent_id, schedule=interval(timedelta(seconds=1)))
+        assert refused.value.status == status
+        with pytest.raises(NotFound):
+            await client.describe_schedule(agent_id)
+        await client.schedule_agent("Counter", agent_id)
+        with pytest.raises(NotFound):
+            await client.schedule_agent("Nobody", f"{agent_id}-other")
+
+
+@pytest.mark.parametrize("agent_id", ["", "a\nb", "\x1b[31m", "\u202ebackwards", "a" * 201])
+async def test_ids_that_no_log_can_show(agents: Agents, agent_id: str) -> None:
+    """An id is text of limited length without control characters."""
+    with pytest.raises(UsageError, match="cannot be used: use 1 to 200 characters, no control characters"):
+        await agents.client.schedule_agent("Counter", agent_id)
+
+
+async def test_any_readable_id(agents: Agents) -> None:
+    """An id may hold what is special in a URL, and any script."""
+    agent_id = f"a/b ?c=1&d#e%41 ü 你好 👩‍💻 {agents.agent_id}"
+    await agents.client.schedule_agent("Counter", agent_id)
+    assert await agents.client.send_agent_event("add", agent_id, event_input=2, wait_for_completion=True) == 2
+    assert await agents.client.get_agent_state(agent_id, "total") == 2
+
+
+async def test_size_limit(agents: Agents) -> None:
+    """What would be stored, sent and replayed is limited in size, wherever it comes from."""
+    client, agent_id = agents.client, agents.agent_id
+    big = "x" * 100_000
+    sentence = "has 100002 characters as JSON, the limit is 100000"
+    await client.schedule_agent("Counter", agent_id)
+    for request in (
+        client.send_agent_event("add", agent_id, event_input=big),
+        client.get_agent_state(agent_id, "at_least", state_input=big),
+        client.schedule_agent("Cleaner", f"{agent_id}-big", big),
+        client.schedule_agent("Counter", f"{agent_id}-big", event=AgentEvent(name="add", input=big)),
+    ):
+        with pytest.raises((UsageError, AgentFailed), match=sentence):
+            await request
+    assert await client.send_agent_event("fail", agent_id, event_input="x" * 99_998) is not None
+    assert (await client.describe_agent(agent_id)).events == 1
+    assert max(map(len, agents.process.log().splitlines())) < 2000
+
+
+async def test_foreign_status(agents: Agents) -> None:
+    """The `status` of an exception of another library does not become that of the answer."""
+    await agents.client.schedule_agent("Counter", agents.agent_id)
+    with pytest.raises(AgentFailed, match="TeapotError: I am one") as failed:
+        await agents.client.send_agent_event(
+            "refuse", agents.agent_id, event_input="I am one", wait_for_completion=True
+        )
+    assert failed.value.status == 500
+
+
+async def test_lone_surrogates(agents: Agents) -> None:
+    """Text that no encoding can carry does not stop an agent: it is replaced in errors, answers and results."""
+    client, agent_id = agents.client, agents.agent_id
+    await client.schedule_agent("Surrogate", agent_id)
+    with pytest.raises(AgentFailed, match="ValueError: half \N{REPLACEMENT CHARACTER}"):
+        await client.send_agent_event("fail", agent_id, wait_for_completion=True)
+    assert await client.send_agent_event("answer", agent_id, wait_for_completion=True) == ["half \ufffd", "😀"]
+    assert await client.get_agent_state(agent_id, "text") == "half \ufffd"
+    await client.send_agent_event("end", agent_id)
+    assert await client.get_agent_result(agent_id) == {"text": "half \ufffd"}
+
+
 async def test_unknown_names(agents: Agents) -> None:
     """An agent, an event or a state that is not there is a 404 that names what is there."""
     client, agent_id = agents.client, agents.agent_id
@@ -91,7 +181,7 @@ async def test_unknown_names(agents: Agents) -> None:
     await client.schedule_agent("Counter", agent_id)
     with pytest.raises(NotFound, match="Counter has no event 'subtract'; it has: add, add_later, end, fail"):
         await client.send_agent_event("subtract", agent_id)
-    with pytest.raises(NotFound, match="Counter has no state 'mood'; it has: seen, total"):
+    with pytest.raises(NotFound, match=r"Counter has no state 'mood'; it has: at_least, .*seen, total"):
         await client.get_agent_state(agent_id, "mood")
     with pytest.raises(NotFound, match="Run 'inv_old' is not the current run"):
         await client.send_agent_event("add", agent_id, run_id="inv_old", event_input=1)
@@ -131,7 +221,7 @@ async def test_input_that_does_not_fit(agents: Agents) -> None:
     with pytest.raises(UsageError, match=r"Counter.run takes no input, got '5': leave it out"):
         await client.schedule_agent("Counter", agent_id, 5)
     with pytest.raises(UsageError, match=r"Bad input for Stepper.run. task: Input should be a valid dictionary, got"):
-        await client.schedule_agent("Stepper", agent_id)
+        await client.schedule_agent("Stepper", agent_id, ["no dict"])
     await client.schedule_agent("Counter", agent_id)
     with pytest.raises(UsageError, match=r"Bad input for event 'add' of Counter. n: .* got 'many'"):
         await client.send_agent_event("add", agent_id, event_input="many")

@@ -33,12 +33,8 @@ async def own_server(
     request: pytest.FixtureRequest, restate_binary: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RestateServer]:
     """A server for this module: its deployment would take over the functions of the other tests' agents."""
-    server = RestateServer(restate_binary, tmp_path_factory.mktemp("restate"), always_replay=request.param)
-    try:
-        await server.start()
+    async with RestateServer(restate_binary, tmp_path_factory.mktemp("restate"), always_replay=request.param) as server:
         yield server
-    finally:
-        server.kill9()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

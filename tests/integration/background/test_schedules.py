@@ -72,12 +72,42 @@ async def test_wrong_schedules(agents: Agents) -> None:
         await client.schedule_agent("Shout", agents.agent_id, "hi", schedule=wrong)
 
 
+async def test_what_can_never_start_is_refused(agents: Agents) -> None:
+    """A schedule of input that does not fit, or is missing, is refused when it is created."""
+    client, schedule_id = agents.client, agents.agent_id
+    for name, value in (("Shout", [1]), ("Shout", None), ("Counter", 5)):
+        with pytest.raises(UsageError, match=rf"({name}.run)"):
+            await client.schedule_agent(name, schedule_id, value, schedule=interval(timedelta(seconds=1)))
+    with pytest.raises(NotFound, match="There is no schedule"):
+        await client.describe_schedule(schedule_id)
+
+
 async def test_problem_is_shown(agents: Agents) -> None:
     """A start that is refused is not lost: the schedule shows why."""
-    await agents.client.schedule_agent("Shout", agents.agent_id, [1], schedule=interval(timedelta(seconds=1)))
+    client, schedule_id = agents.client, agents.agent_id
+    await client.schedule_agent("Shout", schedule_id, "hi", schedule=interval(timedelta(seconds=5)))
+    due = (await client.describe_schedule(schedule_id)).next_at
+    assert due is not None
+    for moment in (due, due + timedelta(seconds=5)):  # the first may come too soon
+        await client.schedule_agent("Counter", f"{schedule_id}-{moment:%Y%m%dT%H%M%SZ}")
 
     async def problem() -> str | None:
-        return (await agents.client.describe_schedule(agents.agent_id)).problem
+        return (await client.describe_schedule(schedule_id)).problem
 
-    assert "Bad input for Shout.run" in str(await eventually(problem))
-    await agents.client.delete_schedule(agents.agent_id)
+    assert "belongs to a Counter that is running" in str(await eventually(problem, timeout_s=20))
+    await client.delete_schedule(schedule_id)
+
+
+async def test_workflows_are_workflows(agents: Agents) -> None:
+    """A workflow is described as one, also if a schedule or `schedule_agent` has started it."""
+    client, agent_id = agents.client, agents.agent_id
+    await client.schedule_workflow("Shout", agent_id, "hi")
+    await client.schedule_agent("Shout", f"{agent_id}-2", "hi")
+    await client.schedule_workflow("Shout", f"{agent_id}-s", "hi", schedule=interval(timedelta(seconds=1)))
+
+    async def last() -> str | None:
+        return (await client.describe_schedule(f"{agent_id}-s")).last_agent_id
+
+    for started in (agent_id, f"{agent_id}-2", await eventually(last) or ""):
+        assert (await client.describe_agent(started)).kind == "workflow"
+    await client.delete_schedule(f"{agent_id}-s")

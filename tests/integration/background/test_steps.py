@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.integration.background.conftest import Agents
+from tests.support.eventually import eventually
 
 
 async def step(agents: Agents, what: str) -> object:
@@ -29,31 +30,37 @@ async def test_failing_function_is_retried(agents: Agents) -> None:
 
 async def test_retries_end(agents: Agents) -> None:
     """After the last attempt the step raises with the text of the function; both spellings of the policy work."""
-    assert await step(agents, "gives_up") == "StepFailed: it is broken"
+    assert await step(agents, "gives_up") == "StepFailed: Function 'broken' failed: ValueError: it is broken"
     assert agents.actions == ["broken"] * 2
 
 
 async def test_non_retryable_error(agents: Agents) -> None:
     """NonRetryableError, and the types that the policy names, are not tried again."""
-    assert await step(agents, "non_retryable") == "StepFailed: it is broken for good"
+    assert (
+        await step(agents, "non_retryable")
+        == "StepFailed: Function 'broken' failed: NonRetryableError: it is broken for good"
+    )
     assert agents.actions == ["broken"]
 
 
 async def test_non_retryable_type(agents: Agents) -> None:
     """An error type that the policy names is not tried again."""
-    assert await step(agents, "non_retryable_type") == "StepFailed: it is broken"
+    assert await step(agents, "non_retryable_type") == "StepFailed: Function 'broken' failed: ValueError: it is broken"
     assert agents.actions == ["broken"]
 
 
 async def test_start_to_close(agents: Agents) -> None:
     """An attempt that takes too long is aborted; it counts as a failed one."""
-    assert await step(agents, "times_out") == "StepFailed: no result after 0.05 s"
+    assert await step(agents, "times_out") == "StepFailed: Function 'note' failed: TimeoutError: no result after 0.05 s"
     assert agents.actions == ["start", "abort"] * 2
 
 
 async def test_schedule_to_close(agents: Agents) -> None:
     """All attempts together may take no longer than schedule_to_close."""
-    assert await step(agents, "all_attempts_time_out") == "StepFailed: no result within 0.2 s of all attempts"
+    assert (
+        await step(agents, "all_attempts_time_out")
+        == "StepFailed: Function 'note' failed: no result within 0.2 s of all attempts"
+    )
 
 
 async def test_schedule_to_start(agents: Agents, tmp_path: Path) -> None:
@@ -62,12 +69,13 @@ async def test_schedule_to_start(agents: Agents, tmp_path: Path) -> None:
     await away.start()
     await agents.server.register(away.url)
     away.process.kill9()
-    expected = "StepFailed: not started within 0.2 s: does the service of task queue 'away' run?"
+    expected = "StepFailed: Function 'note' was not started within 0.2 s: does the service of task queue 'away' run?"
     assert await step(agents, "no_worker") == expected
+    await eventually(lambda: "waits for function 'note' of task queue 'away', whose service is down" in agents.log())
 
 
 async def test_unknown_task_queue(agents: Agents) -> None:
-    """A task queue that nobody serves is an error at once."""
+    """A task queue that nobody serves is an error within seconds."""
     expected = "StepFailed: Task queue 'nobody' is not served: start_service(functions=[…], task_queue='nobody')"
     assert await step(agents, "no_queue") == expected
 
@@ -79,7 +87,10 @@ async def test_schedule_to_start_is_met(agents: Agents) -> None:
 
 async def test_heartbeat_is_missed(agents: Agents) -> None:
     """A function that falls silent is aborted and tried again."""
-    assert await step(agents, "misses_heartbeat") == "StepFailed: no heartbeat for 0.1 s"
+    assert (
+        await step(agents, "misses_heartbeat")
+        == "StepFailed: Function 'silent' failed: TimeoutError: no heartbeat for 0.1 s"
+    )
     assert agents.actions == ["silent"] * 2
 
 
@@ -89,7 +100,7 @@ async def test_heartbeat(agents: Agents) -> None:
 
 
 async def test_unknown_function(agents: Agents) -> None:
-    """A function that is not served is an error at once, which names those that are."""
+    """A function that is not served is an error within seconds, which names those that are."""
     result = await step(agents, "unknown")
     assert re.match(r"StepFailed: Function 'unserved' is not served on task queue 'restack' \(served: ", str(result))
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from app.background.event import AgentEvent
 from app.background.mailbox import Mailbox
 from app.background.protocol import (
-    AgentEvent,
     Child,
     Close,
     Delivery,

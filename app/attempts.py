@@ -1,0 +1,131 @@
+"""The attempts at one LLM call: each is a durable step, and between two of them a message can end the wait.
+
+Knows when to try again and what is worth keeping; not what the LLM sees, and not what becomes of the turn.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from app.chat_link import ChatLink
+from app.durable import RetryPolicy, get_logger, step
+from app.errors import LLMError, ReplyTooLong, StepFailed
+from app.llm import Failure, Reply
+from app.text import words_of
+from app.transcript import AssistantItem, Finish, Usage, Wait
+
+logger = get_logger("agent_session")
+
+
+class Attempts:
+    """The attempts at the LLM call `complete`. `salvaged` is what to keep if none gives a reply: the last with text."""
+
+    def __init__(self, chat: ChatLink, complete: Callable[[], Awaitable[Reply]], *, max_attempts: int) -> None:
+        self._chat = chat
+        self._complete = complete
+        self._retry = RetryPolicy(max_attempts=max_attempts)
+        self.salvaged: Reply | None = None
+
+    async def reply(self) -> Reply | None:
+        """Return the LLM's reply; or, if a message ended the call or a wait between two, what had arrived, if anything.
+
+        A message during a wait ends it, however long the server asked to wait: a person who writes wants it tried now.
+        Durable: one step for each attempt, one timer between two.
+        Errors: StepFailed after the last attempt, asyncio.CancelledError; `salvaged` is then what had arrived.
+        """
+        for attempt in itertools.count(1):
+            since: float | None = None
+            try:
+                reply = await self._attempt()
+            except StepFailed as exc:  # how journals of earlier versions tell of a failed attempt
+                failure = exc
+            else:
+                if reply is None or reply.failure is None:
+                    return reply if reply is not None and _has_content(reply) else self.salvaged
+                failure, since = StepFailed(**dict(reply.failure)), reply.ended_at
+            delay_s = self._retry.delay_s(attempt, failure)
+            if delay_s is None:
+                raise failure
+            if await self._wait(failure.message, since, delay_s):
+                return self.salvaged
+        raise AssertionError("unreachable")
+
+    async def _attempt(self) -> Reply | None:
+        """Return a reply: whole, partial if a steering message ended it or it failed, None if it never started."""
+        call = asyncio.create_task(step("LLM call", self._call, result_type=Reply, salvage=True))
+        steered = asyncio.create_task(self._chat.steer.wait())
+        try:
+            await asyncio.wait((call, steered), return_when=asyncio.FIRST_COMPLETED)
+            return self._noted(await _ended(call))
+        except asyncio.CancelledError:
+            with suppress(StepFailed):  # the user's interrupt is what ends this turn
+                self._noted(await _ended(call))
+            raise
+        finally:
+            steered.cancel()
+
+    async def _call(self) -> Reply:
+        """The closure of the step: a failure is a result too, with the text that had arrived before it."""
+        started_at = time.time()
+        try:
+            return await self._complete()
+        except Exception as exc:
+            if not isinstance(exc, LLMError):
+                logger.exception("Bug in an LLM call")
+            return _failed(exc, started_at)
+
+    def _noted(self, reply: Reply | None) -> Reply | None:
+        if reply is not None and (reply.failure is None or _has_content(reply)):
+            self._chat.add_usage(reply.usage, reply.started_at, reply.ended_at)
+        if reply is not None and _has_content(reply):
+            self.salvaged = reply
+        return reply
+
+    async def _wait(self, reason: str, since: float | None, delay_s: float) -> bool:
+        """Wait for the next attempt; return whether a message came instead. Meanwhile the chat shows the wait.
+
+        `since` is when the failed attempt ended. Without it the chat shows nothing: so it was when that was journaled.
+        """
+        if since is not None:
+            if self._chat.rung.is_set():
+                return True
+            until = datetime.fromtimestamp(since + delay_s, UTC)
+            logger.info("Waiting with the next LLM call for %s until %s: %s", self._chat.name, until, reason)
+            self._chat.note_wait(Wait(reason=reason, until=until))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay_s):
+                await self._chat.rung.wait()
+        if since is not None:
+            self._chat.note_wait(None)
+        return self._chat.rung.is_set()
+
+
+def _has_content(reply: Reply) -> bool:
+    return bool(reply.item.tool_calls or reply.item.content.strip())
+
+
+def _failed(exc: Exception, started_at: float) -> Reply:
+    """Return the reply that a failed call gave."""
+    finish = Finish.LENGTH if isinstance(exc, ReplyTooLong) else Finish.BROKEN
+    return Reply(
+        item=AssistantItem(content=getattr(exc, "text", ""), finish=finish),
+        usage=Usage(calls=1, unmetered_calls=1),
+        started_at=started_at,
+        ended_at=time.time(),
+        failure=Failure(
+            message=words_of(exc),
+            error_type=type(exc).__name__,
+            retryable=getattr(exc, "retryable", True),
+            retry_after_s=getattr(exc, "retry_after_s", None),
+        ),
+    )
+
+
+async def _ended(call: asyncio.Task[Reply]) -> Reply | None:
+    """End a call unless it has ended by itself; return what it gave, None if it was ended before it gave anything."""
+    call.cancel()
+    await asyncio.wait((call,))
+    return None if call.cancelled() else call.result()

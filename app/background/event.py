@@ -1,0 +1,28 @@
+"""Events as code writes them to start an agent with, or to name one. Values only; sending is the client's job."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from app.background.names import OperationName
+from app.background.positional import Positional
+
+__all__ = ["AgentEvent", "SendAgentEvent"]
+
+
+class AgentEvent(Positional):
+    """An event for an agent."""
+
+    name: OperationName
+    input: Any = None
+
+    if TYPE_CHECKING:
+
+        def __init__(self, name: str, input: Any = None) -> None: ...  # noqa: A002 - the published name
+
+
+@dataclass
+class SendAgentEvent:
+    """An event and the agent that it is for; the published library has it, and no call of it takes it."""
+
+    event: AgentEvent
+    workflow: str | None = None

@@ -1,0 +1,28 @@
+"""The module `security` of the published library: payloads, codecs, and fields to be encrypted. A list of names."""
+
+from app.background import payload as converter
+from app.background.payload import DataConverter, Payload, PayloadCodec, Payloads
+from app.background.sensitive_codec import (
+    ENCRYPTED_MARKER_KEY,
+    SENSITIVE_MARKER_KEY,
+    Sensitive,
+    SensitiveEncryption,
+    SensitiveFieldsCodec,
+    create_aes_gcm_encryption,
+    sensitive,
+)
+
+__all__ = [
+    "ENCRYPTED_MARKER_KEY",
+    "SENSITIVE_MARKER_KEY",
+    "DataConverter",
+    "Payload",
+    "PayloadCodec",
+    "Payloads",
+    "Sensitive",
+    "SensitiveEncryption",
+    "SensitiveFieldsCodec",
+    "converter",
+    "create_aes_gcm_encryption",
+    "sensitive",
+]

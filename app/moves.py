@@ -1,0 +1,189 @@
+"""The moves of a chat's turns: open, hand messages over, stop, withdraw, close, and have dead runs found.
+
+Pure: no I/O, no Restate. What makes them happen is in `conversation.py`.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from app.modes import Mode
+from app.protocol import TurnRef
+from app.session import Cancel, Effect, OpenTurn, Probe, RingDoorbell, Session, Settle, Start
+from app.transcript import Message, Turn, TurnStatus, UserItem
+
+ENDED_OUTSIDE = "The run of this turn was ended from outside; what it had reported so far is kept."
+
+
+class Moves:
+    """A working copy of a chat: `session`, its open turns, and what the change wants done.
+
+    `effects` are in the order in which they must happen; `changed` names the turns to store.
+    """
+
+    def __init__(self, session: Session, turns: Iterable[Turn]) -> None:
+        self.session = self._loaded = session
+        self.turns = {turn.turn_id: turn for turn in turns}
+        self.effects: list[Effect] = []
+        self.changed: set[int] = set()
+
+    @property
+    def session_changed(self) -> bool:
+        return self.session != self._loaded
+
+    # Healing: what was killed or cancelled from outside reports nothing
+
+    def heal(self) -> None:
+        """Have every open turn closed whose run is dead.
+
+        A settlement waits behind each run. One that was sent earlier may have been killed together with the run, so
+        where there is one the run is probed as well.
+        """
+        watched = tuple(turn.turn_id for turn in self.session.open if turn.watched)
+        if watched:
+            self.effects.append(Probe(watched))
+        for turn in self.session.open:
+            if turn.sent and not turn.watched:
+                self.effects.append(Settle(turn.turn_id))
+                self._control(turn.turn_id, watched=True)
+
+    def _bury(self, turn: OpenTurn, why: str | None = None) -> None:
+        """Close a turn whose run is dead. One whose end was stored before its handler was killed keeps that end."""
+        stored = self.turns[turn.turn_id]
+        if stored.status not in (TurnStatus.QUEUED, TurnStatus.RUNNING):
+            self._close(turn, stored.status, stored.error)
+        elif turn.stopping:
+            self._close(turn, turn.stopping, None)
+        else:
+            self._close(turn, TurnStatus.FAILED, why or ENDED_OUTSIDE)
+
+    # The moves
+
+    def _live(self) -> list[OpenTurn]:
+        """The open turns that can still take a message."""
+        return [turn for turn in self.session.open if not turn.stopping]
+
+    def _fenced(self, ref: TurnRef) -> OpenTurn | None:
+        """Return the open turn that `ref` names, None for a late or foreign run."""
+        for turn in self.session.open:
+            if (turn.turn_id, turn.invocation_id) == (ref.turn_id, ref.invocation_id):
+                return turn
+        return None
+
+    def _known_run(self, ref: TurnRef) -> OpenTurn | None:
+        """As `_fenced`, for what only a live run says: one that the chat does not know is told to end.
+
+        Its handler was killed after it had sent the run, or the chat was forgotten meanwhile.
+        """
+        turn = self._fenced(ref)
+        if turn is None:
+            self.effects.append(Cancel(ref.invocation_id))
+        return turn
+
+    def _new_turn(self, messages: list[Message]) -> int:
+        """Open a turn behind the open ones."""
+        turn_id = self.session.last_turn_id + 1
+        self._set(last_turn_id=turn_id, open=(*self.session.open, OpenTurn(turn_id=turn_id)))
+        self.turns[turn_id] = Turn(turn_id=turn_id, mode=messages[-1].mode)
+        self._change(turn_id, pending=tuple(messages))
+        self._send_runs()
+        return turn_id
+
+    def _send_runs(self) -> None:
+        """Have the runs of open turns sent, in order. One behind a stopping turn waits for its end: then its context
+        is known, and it need not ask for it."""
+        for position, turn in enumerate(self.session.open):
+            if turn.stopping:
+                return
+            if turn.sent:
+                continue
+            first = position == 0
+            self._control(turn.turn_id, sent=True, running=first)
+            if first:
+                self._change(turn.turn_id, status=TurnStatus.RUNNING)
+                self._give_pending(turn.turn_id)
+            self.effects.append(Start(turn.turn_id, with_context=first))
+
+    def _replace(self, message: Message, stopping: TurnStatus) -> int:
+        """Stop what runs; the first queued turn (or a new one) gets all that waits, then `message`."""
+        live = self._live()
+        queued = [turn for turn in live if not turn.running]
+        head = self.session.open[0]
+        waiting = [m for turn in live for m in self._take_pending(turn.turn_id)]
+        if head.running and (not head.stopping or stopping is TurnStatus.ROLLED_BACK):
+            self._stop(head, stopping)
+        for turn in queued[1:]:
+            self._withdraw(turn)
+        if not queued:
+            return self._new_turn([*waiting, message])
+        self._change(queued[0].turn_id, pending=(*waiting, message), mode=message.mode)
+        return queued[0].turn_id
+
+    def _hand_in(self, message: Message) -> int:
+        """Give `message` to the first live turn, behind all that waits: a queued message is never overtaken."""
+        first, *queued = self._live()
+        waiting = [m for turn in (first, *queued) for m in self._take_pending(turn.turn_id)]
+        for turn in queued:
+            self._withdraw(turn)
+        self._change(first.turn_id, pending=(*waiting, message))
+        if first.running:
+            self._ring(message)
+        return first.turn_id
+
+    def _ring(self, message: Message) -> None:
+        bell = self.session.doorbell
+        steer = message.mode is Mode.STEER
+        if bell is not None and (steer or not bell.steer_only):
+            self.effects.append(RingDoorbell(bell.awakeable_id, steer, message.content[:200]))
+            self._set(doorbell=None)
+
+    def _stop(self, turn: OpenTurn, status: TurnStatus) -> None:
+        if not turn.stopping:
+            self.effects.append(Cancel(turn.invocation_id))
+        self._control(turn.turn_id, stopping=status)
+        self._set(doorbell=None)
+
+    def _withdraw(self, turn: OpenTurn) -> None:
+        """Drop a queued turn; its messages went elsewhere or were withdrawn by name."""
+        if turn.sent:
+            self.effects.append(Cancel(turn.invocation_id))
+        self._close(turn, TurnStatus.WITHDRAWN, None)
+
+    def _close(self, turn: OpenTurn, status: TurnStatus, error: str | None) -> None:
+        """Take a turn off the open ones; messages it leaves go to the live turn behind it, or to a new one at the end.
+
+        Never to one before it: the messages of turns in between would be overtaken.
+        """
+        left = self._take_pending(turn.turn_id)
+        self._change(turn.turn_id, status=status, error=error)
+        self._set(open=tuple(t for t in self.session.open if t.turn_id != turn.turn_id))
+        if self.session.doorbell and self.session.doorbell.turn_id == turn.turn_id:
+            self._set(doorbell=None)
+        heir = next((other for other in self._live() if other.turn_id > turn.turn_id), None)
+        if left and heir is not None:
+            self._change(heir.turn_id, pending=(*left, *self.turns[heir.turn_id].pending))
+        elif left:
+            self._new_turn(list(left))
+        self._send_runs()
+
+    def _give_pending(self, turn_id: int) -> tuple[Message, ...]:
+        """Move the waiting messages of a turn into its items, and return them."""
+        given = self._take_pending(turn_id)
+        items = [UserItem(message_id=m.message_id, content=m.content) for m in given]
+        self._change(turn_id, items=(*self.turns[turn_id].items, *items))
+        return given
+
+    def _take_pending(self, turn_id: int) -> tuple[Message, ...]:
+        pending = self.turns[turn_id].pending
+        if pending:
+            self._change(turn_id, pending=())
+        return pending
+
+    def _set(self, **fields: Any) -> None:
+        self.session = self.session.model_copy(update=fields)
+
+    def _control(self, turn_id: int, **fields: Any) -> None:
+        self._set(open=tuple(t.model_copy(update=fields) if t.turn_id == turn_id else t for t in self.session.open))
+
+    def _change(self, turn_id: int, **fields: Any) -> None:
+        self.turns[turn_id] = self.turns[turn_id].model_copy(update=fields)
+        self.changed.add(turn_id)

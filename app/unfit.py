@@ -1,0 +1,77 @@
+"""Ends invocations of a chat whose journal does not fit the code that runs now, so that they hold it no longer.
+
+Such an invocation cannot write a single entry, so it cannot end itself: the engine must kill it. Then the chat is asked
+how it is, which lets it find out that the run of its turn is dead.
+"""
+
+import logging
+from collections import OrderedDict
+from urllib.parse import quote
+
+import httpx
+
+from app import admin
+from app.errors import AdminUnavailable
+from app.journal_watch import Unfit
+from app.local_server import find_restate_cli
+from app.settings import get_settings
+from app.text import shorten
+
+CODE_CHANGED = (
+    "The code of the agent was changed while this turn ran, and what it had begun does not fit the changed code. "
+    "What it had reported so far is kept; send a message to go on."
+)
+
+logger = logging.getLogger("unfit")  # not a chat's: that one is silent in replays, where this comes from
+
+_KEPT = 10_000  # of the newest ones; each is asked for within seconds
+_ended: OrderedDict[str, None] = OrderedDict()
+_reported: OrderedDict[str, None] = OrderedDict()
+
+
+async def end_unfit(unfit: Unfit) -> None:
+    """Kill an invocation and say so in one line; each of its attempts tries it again while it cannot be killed."""
+    what = f"{unfit.service}/{unfit.key} ({unfit.invocation_id})"
+    first = _note(_ended, unfit.invocation_id)  # before its end: the settlement that waits behind it asks at once
+    try:
+        await admin.kill(unfit.invocation_id)
+    except AdminUnavailable as exc:
+        _ended.pop(unfit.invocation_id, None)
+        if _note(_reported, unfit.invocation_id):
+            logger.error(
+                "The journal of %s does not fit the changed code, and it cannot be ended: %s; or end it yourself: "
+                "%s invocations kill --yes %s",
+                what,
+                exc.message,
+                find_restate_cli(),
+                unfit.invocation_id,
+            )
+        return
+    if first:
+        logger.warning("Ended %s: its journal does not fit the changed code: %s", what, shorten(unfit.detail, 300))
+        await _look_after(unfit.key)
+
+
+async def why_ended(invocation_id: str) -> str | None:
+    """Return what to say of a run that this process has ended, None of any other."""
+    return CODE_CHANGED if invocation_id in _ended else None
+
+
+async def _look_after(key: str) -> None:
+    """Ask the chat how it is: it then closes the turns whose runs are dead."""
+    url = f"{get_settings().restate_ingress_url}/ChatService/{quote(key, safe='')}/get_status"
+    try:
+        async with httpx.AsyncClient(timeout=30, trust_env=False, verify=url.startswith("https")) as http:
+            (await http.post(url)).raise_for_status()
+    except httpx.HTTPError as exc:
+        logger.warning("Chat %s closes its turn when it is used next; it cannot be told now: %r", key, exc)
+
+
+def _note(ids: OrderedDict[str, None], invocation_id: str) -> bool:
+    """Return whether `invocation_id` is not among the noted ones yet, and note it."""
+    if invocation_id in ids:
+        return False
+    ids[invocation_id] = None
+    if len(ids) > _KEPT:
+        ids.popitem(last=False)
+    return True
