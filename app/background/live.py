@@ -153,21 +153,24 @@ class LiveRuns:
     async def _await(self, run_id: str, waiting: _Waiting, wake: Wake, *, until: float) -> QueryAnswer:
         loop = asyncio.get_running_loop()
         look_s = _FIRST_LOOK_S
+        last_here = loop.time()
         while loop.time() < until:
-            if run_id not in self._attempts:
+            if run_id in self._attempts:
+                last_here = loop.time()
+                waiting.seen.set()
+            elif loop.time() - last_here > APPEARS_S:
+                self._note_elsewhere(run_id, loop.time() + ELSEWHERE_S)
+                return ELSEWHERE
+            else:
                 waiting.seen.clear()
                 woken = await self._wake(run_id, wake)
                 if waiting.answered.done():
                     break
                 if not woken:
                     return ELSEWHERE if woken is None else OVER
-                if await waiting.outcome(or_seen=True, timeout_s=APPEARS_S):
-                    break
-                if not waiting.seen.is_set():
-                    self._note_elsewhere(run_id, loop.time() + ELSEWHERE_S)
-                    return ELSEWHERE
-            # The attempt may end before it has taken the event, which is then on its way.
-            if await waiting.outcome(or_seen=False, timeout_s=look_s):
+            # An attempt may end before it has taken the event, which is then on its way. And a run whose attempt has
+            # just ended is not suspended yet: to wake it does nothing, so it is woken again.
+            if await waiting.outcome(or_seen=not waiting.seen.is_set(), timeout_s=look_s):
                 break
             look_s = min(2 * look_s, _LAST_LOOK_S)
         return waiting.answered.result() if waiting.answered.done() else ELSEWHERE

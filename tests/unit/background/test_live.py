@@ -116,8 +116,30 @@ async def test_a_run_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None
     assert await LiveRuns().ask(query(), ended) == OVER
     assert await LiveRuns().ask(query(), fails) == ELSEWHERE
     assert await runs.ask(query(), wake) == ELSEWHERE
+    asked = woken
     assert await runs.ask(query(), wake) == ELSEWHERE
-    assert woken == 1
+    assert woken == asked
+
+
+async def test_a_run_that_is_about_to_be_suspended() -> None:
+    """Waking a run whose attempt has just ended does nothing, as it is not suspended yet: it is woken again."""
+    runs, woken = LiveRuns(), 0
+
+    async def begin() -> None:
+        with suppress(ConnectionError), runs.attempt("run-1") as attempt:
+            attempt.events = FakeEvents(taken=1)
+            attempt.at_rest()
+            raise ConnectionError("suspended")
+
+    async def wake(_run_id: str) -> bool:
+        nonlocal woken
+        woken += 1
+        if woken == 3:
+            await begin()
+        return True
+
+    assert await runs.ask(query(), wake) == HERE
+    assert woken == 3
 
 
 async def test_errors_go_to_who_asks() -> None:
