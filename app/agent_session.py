@@ -20,19 +20,19 @@ from restate.serde import BytesSerde
 from restate.vm import VMException  # type: ignore[attr-defined]  # not re-exported, and its own module has no types
 
 from app import chat
-from app.attempts import Attempts
 from app.boundary import handler
-from app.chat_link import LOGGED_CHARS, ChatLink
-from app.context import window
 from app.durable import get_logger, run_durably
 from app.errors import ReplyTooLong, StepFailed
 from app.llm import Reply, get_llm
-from app.protocol import ProbeRequest, TurnRef, TurnResult, TurnStart
 from app.settings import get_settings
 from app.text import shorten, words_of
-from app.tool_calls import ToolCalls
 from app.tools import TOOLS
-from app.transcript import Finish, Item, Message, ToolItem, TurnStatus, UserItem, text_of
+from app.turns.attempts import Attempts
+from app.turns.context import window
+from app.turns.link import LOGGED_CHARS, ChatLink
+from app.turns.protocol import ProbeRequest, TurnRef, TurnResult, TurnStart
+from app.turns.tool_calls import ToolCalls
+from app.turns.transcript import Finish, Item, Message, ToolItem, TurnStatus, UserItem, text_of
 
 agent_session = VirtualObject(
     "AgentSession",

@@ -10,9 +10,17 @@ from typing import Literal
 
 from restate import ObjectContext, ObjectSharedContext, RunOptions, VirtualObject
 
-from app import protocol
 from app.boundary import handler
-from app.chat_state import (
+from app.durable import get_logger
+from app.errors import Conflict, NotFound, TooLarge, TooManyPending
+from app.settings import get_settings
+from app.turns import protocol
+from app.turns.conversation import Conversation
+from app.turns.erasure import erase_round
+from app.turns.history import entries_of
+from app.turns.modes import Decision
+from app.turns.protocol import Receipt, TurnRef
+from app.turns.store import (
     SESSION_KEY,
     StoredReceipt,
     commit,
@@ -27,16 +35,8 @@ from app.chat_state import (
     receipt_key,
     send_probe,
 )
-from app.conversation import Conversation
-from app.durable import get_logger
-from app.erasure import erase_round
-from app.errors import Conflict, NotFound, TooLarge, TooManyPending
-from app.history import entries_of
-from app.modes import Decision
-from app.protocol import Receipt, TurnRef
-from app.settings import get_settings
-from app.transcript import Message
-from app.unfit import why_ended
+from app.turns.transcript import Message
+from app.turns.unfit import why_ended
 
 chat_service = VirtualObject(
     "ChatService",

@@ -21,20 +21,21 @@ if not __package__:
 
 from pydantic import ValidationError
 
-from app import background, rollout, stack
+from app import background
 from app.agent_session import agent_session
+from app.agents import AGENTS, FUNCTIONS
 from app.background.takeover import standing_by
-from app.background_agents import AGENTS, FUNCTIONS
 from app.chat import chat_service
-from app.endpoint import build_endpoint
 from app.errors import AgentError
-from app.journal_watch import JournalWatch
-from app.logs import set_up_logging
-from app.place import Place
-from app.serving import serve_until_stopped
+from app.hosting import rollout, stack
+from app.hosting.endpoint import build_endpoint
+from app.hosting.journal_watch import JournalWatch
+from app.hosting.logs import set_up_logging
+from app.hosting.place import Place
+from app.hosting.serving import serve_until_stopped
 from app.settings import Settings, explain, get_settings
 from app.text import printable
-from app.unfit import end_unfit
+from app.turns.unfit import end_unfit
 
 if TYPE_CHECKING:
     from hypercorn.typing import ASGIFramework

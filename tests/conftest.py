@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from app.errors import UsageError
-from app.stack import find_restate_server
+from app.hosting.stack import find_restate_server
 from tests.support.restate_server import RestateServer
 from tests.support.service import Service
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from restate import Service, VirtualObject
 
 from app.background.protocol import RESERVED
-from app.endpoint import build_endpoint
+from app.hosting.endpoint import build_endpoint
 from app.settings import get_settings
 
 if TYPE_CHECKING:

@@ -20,11 +20,11 @@ from app.background.offer import Offer
 from app.background.options import ResourceOptions, ServiceOptions
 from app.background.serve import services
 from app.background.takeover import Stand
-from app.endpoint import require_callers_known
 from app.errors import AdminUnavailable, AgentError
-from app.logs import set_up_logging
-from app.place import Place
-from app.serving import serve_until_stopped
+from app.hosting.endpoint import require_callers_known
+from app.hosting.logs import set_up_logging
+from app.hosting.place import Place
+from app.hosting.serving import serve_until_stopped
 from app.settings import get_settings
 
 _TRY_AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # the last one for ever

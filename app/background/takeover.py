@@ -17,7 +17,7 @@ from app.background.deployments import Deployment
 from app.background.protocol import RESERVED
 from app.background.routes import function_service, functions_service
 from app.errors import AgentError
-from app.place import Place, is_same_place
+from app.hosting.place import Place, is_same_place
 
 LOOK_EVERY_S = 2.0
 LOOKS = 2  # in a row that find a place dead, before anything is taken from it: a restart is quicker than that

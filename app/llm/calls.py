@@ -10,7 +10,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from app.text import clean
-from app.transcript import ToolCall
+from app.turns.transcript import ToolCall
 
 
 class _Call:

@@ -18,7 +18,7 @@ from app.llm.failures import LOSING_REDIRECTS, REDIRECTED_TO, Endpoint, reported
 from app.llm.reply import Draft, Reply
 from app.llm.sse import Event, EventStream
 from app.llm.wire import ToolSpec, to_messages, to_tools
-from app.transcript import Item
+from app.turns.transcript import Item
 
 DONE = "[DONE]"
 REST_S = 5.0  # from the finish_reason to the usage and the end of the stream; the reply is complete without them

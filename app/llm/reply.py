@@ -10,7 +10,7 @@ from typing import Any
 from app.errors import LLMRejected, LLMUnavailable
 from app.llm.calls import CallDrafts
 from app.text import clean
-from app.transcript import AssistantItem, Finish, Stored, Usage
+from app.turns.transcript import AssistantItem, Finish, Stored, Usage
 
 ERROR = "error"  # a finish_reason of some servers, with or without an error object beside it
 

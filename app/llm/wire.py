@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from app.context import repair
-from app.transcript import AssistantItem, Finish, Item, ToolCall, ToolItem, UserItem
+from app.turns.context import repair
+from app.turns.transcript import AssistantItem, Finish, Item, ToolCall, ToolItem, UserItem
 
 INTERRUPTED = "[interrupted by the user before this was finished]"
 BROKEN_OFF = "[broken off by a fault of the server before this was finished]"

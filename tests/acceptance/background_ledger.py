@@ -9,8 +9,8 @@ from typing import Any
 import restate
 
 from app.background import agent, condition, function, services
-from app.place import Place
-from app.serving import serve_until_stopped
+from app.hosting.place import Place
+from app.hosting.serving import serve_until_stopped
 
 
 @function.defn()

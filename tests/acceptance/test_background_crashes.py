@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.support.process import Process, bare_environment, free_port, local_http
 from tests.support.restate_server import RestateServer
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.support.pages import PAGES, Block, blocks_of
 from tests.support.reader import Reader
 

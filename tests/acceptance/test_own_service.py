@@ -7,7 +7,7 @@ from pathlib import Path
 
 from app.background import Restack
 from app.errors import NotFound
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.support.eventually import eventually
 from tests.support.process import Process, bare_environment, free_port
 from tests.support.restate_server import RestateServer

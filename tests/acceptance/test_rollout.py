@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.acceptance.test_main import run_main
 from tests.support.chat import Chat
 from tests.support.eventually import eventually
@@ -19,7 +19,7 @@ from tests.support.service import Service
 def new_main(tmp_path: Path) -> Path:
     """A version of the application in which no journal of an open turn of this one fits."""
     shutil.copytree(ROOT / "app", tmp_path / "new" / "app", ignore=shutil.ignore_patterns("__pycache__"))
-    attempts = tmp_path / "new" / "app" / "attempts.py"
+    attempts = tmp_path / "new" / "app" / "turns" / "attempts.py"
     old = attempts.read_text()
     attempts.write_text(old.replace('"LLM call"', '"LLM request"'))
     assert attempts.read_text() != old

@@ -9,7 +9,7 @@ import pytest
 
 from app.background import Restack
 from app.errors import AgentError
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.conftest import StartService
 from tests.support.eventually import eventually
 from tests.support.process import Process, bare_environment, free_port, local_http

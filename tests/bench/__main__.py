@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from app.stack import find_restate_server
+from app.hosting.stack import find_restate_server
 from tests.bench import background, chat
 from tests.bench.compare import compare
 from tests.bench.figures import Figure, comparison_table, table, write_json

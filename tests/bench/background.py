@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from app.background import Restack
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.bench.figures import Figure, median_ms
 from tests.support.eventually import eventually
 from tests.support.process import Process, bare_environment, free_port

@@ -9,8 +9,8 @@ import restate
 
 from app.background import agent, condition, services
 from app.background.runtime import current_run
-from app.place import Place
-from app.serving import serve_until_stopped
+from app.hosting.place import Place
+from app.hosting.serving import serve_until_stopped
 
 
 async def nothing(n: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.support.chat import Chat
 from tests.support.llm_server import LLMServer, echo
 from tests.support.probe import Probe

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.support.chat import Chat
 from tests.support.eventually import eventually
 from tests.support.llm_server import Gate, Plan

@@ -1,13 +1,13 @@
-"""A chat in memory: does with a Conversation what `chat_state.py` does, without an engine and without storage."""
+"""A chat in memory: does with a Conversation what `store.py` does, without an engine and without storage."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
-from app.conversation import Conversation
-from app.modes import Decision, Mode
-from app.protocol import EndTurn, Receipt, Report, TurnEnd, TurnRef
-from app.session import Effect, Probe, Session, Settle, Start
-from app.transcript import AssistantItem, Item, Message, Turn, TurnStatus, UserItem
+from app.turns.control import Effect, Probe, Session, Settle, Start
+from app.turns.conversation import Conversation
+from app.turns.modes import Decision, Mode
+from app.turns.protocol import EndTurn, Receipt, Report, TurnEnd, TurnRef
+from app.turns.transcript import AssistantItem, Item, Message, Turn, TurnStatus, UserItem
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import pytest
 from app.errors import LLMError
 from app.llm import LLM, Reply, ToolSpec
 from app.settings import Settings
-from app.transcript import Item, UserItem
+from app.turns.transcript import Item, UserItem
 from tests.support.llm_server import LLMServer, Plan
 
 KEY = "sk-very-secret"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from app.stack import end_with_parent
+from app.hosting.stack import end_with_parent
 from tests.support.eventually import eventually
 
 

@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.support.eventually import eventually
 from tests.support.pages import Block, shows
 from tests.support.process import Process, bare_environment, free_port

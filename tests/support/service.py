@@ -4,7 +4,7 @@ import signal
 import sys
 from pathlib import Path
 
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.support.process import Process, bare_environment, free_port
 
 MAIN = ROOT / "app" / "main.py"

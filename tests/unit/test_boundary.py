@@ -13,7 +13,7 @@ from restate.server_context import DisconnectedException
 
 from app.boundary import MAX_KEY_CHARS, handler
 from app.errors import AdminUnavailable, AgentError, Conflict, TooLarge, TooManyPending, UsageError
-from app.protocol import EditRequest, HistoryRequest, ModeRequest, UserMessage
+from app.turns.protocol import EditRequest, HistoryRequest, ModeRequest, UserMessage
 
 Handle = Callable[..., Awaitable[Any]]
 

@@ -3,8 +3,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.context import estimate_tokens, repair, synthetic_result, window
-from app.transcript import AssistantItem, Finish, Item, ToolCall, ToolItem, ToolOutcome, UserItem
+from app.turns.context import estimate_tokens, repair, synthetic_result, window
+from app.turns.transcript import AssistantItem, Finish, Item, ToolCall, ToolItem, ToolOutcome, UserItem
 
 NO_LIMIT = 10**9
 

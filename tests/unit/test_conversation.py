@@ -2,9 +2,9 @@
 
 import pytest
 
-from app.modes import Decision, Mode
-from app.session import Cancel, RingDoorbell, Start
-from app.transcript import TurnStatus
+from app.turns.control import Cancel, RingDoorbell, Start
+from app.turns.modes import Decision, Mode
+from app.turns.transcript import TurnStatus
 from tests.support.fake_chat import FakeChat, said
 
 

@@ -8,11 +8,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.conversation import Conversation
-from app.modes import Decision, Mode
-from app.protocol import EndTurn, Report, TurnRef
-from app.session import Cancel, RingDoorbell, Start
-from app.transcript import AssistantItem, TurnStatus, UserItem
+from app.turns.control import Cancel, RingDoorbell, Start
+from app.turns.conversation import Conversation
+from app.turns.modes import Decision, Mode
+from app.turns.protocol import EndTurn, Report, TurnRef
+from app.turns.transcript import AssistantItem, TurnStatus, UserItem
 from tests.support.fake_chat import FakeChat
 
 modes = st.sampled_from(Mode)

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from app.modes import Mode
-from app.session import Start
-from app.transcript import TurnStatus, Usage, Wait
+from app.turns.control import Start
+from app.turns.modes import Mode
+from app.turns.transcript import TurnStatus, Usage, Wait
 from tests.support.fake_chat import FakeChat, said
 
 BUSY_MODES = [mode for mode in Mode if mode is not Mode.REJECT]

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 
 _C_AND_PYTHON = tuple(
     f"test_tasks.{name}_Tests"

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.support.differential import differences, digest
 
 PROGRAMS = int(os.environ.get("DURABLE_PROGRAMS", "400"))

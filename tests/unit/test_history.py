@@ -1,7 +1,17 @@
 """A chat as a person reads it: the lines of a turn."""
 
-from app.history import entries_of
-from app.transcript import AssistantItem, Finish, Message, ToolCall, ToolItem, ToolOutcome, Turn, TurnStatus, UserItem
+from app.turns.history import entries_of
+from app.turns.transcript import (
+    AssistantItem,
+    Finish,
+    Message,
+    ToolCall,
+    ToolItem,
+    ToolOutcome,
+    Turn,
+    TurnStatus,
+    UserItem,
+)
 
 CALL = ToolCall(call_id="c", name="execute_task", arguments='{"task": "x"}')
 

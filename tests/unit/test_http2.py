@@ -3,7 +3,7 @@
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 
-from app.http2 import make_fit
+from app.hosting.http2 import make_fit
 
 
 def test_closed_streams_are_forgotten() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from app.errors import LLMRejected, LLMUnavailable, ReplyTooLong
 from app.llm import LLM, Reply, connect
-from app.transcript import Finish
+from app.turns.transcript import Finish
 from tests.support.llm_client import HI, ask, fail, settings_for
 from tests.support.llm_server import Gate, LLMServer, Plan, delta
 

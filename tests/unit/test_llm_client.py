@@ -7,7 +7,7 @@ import pytest
 
 from app.errors import LLMRejected, LLMUnavailable
 from app.llm import LLM, connect
-from app.transcript import AssistantItem, Finish, ToolCall, Usage
+from app.turns.transcript import AssistantItem, Finish, ToolCall, Usage
 from tests.support.llm_client import HI, KEY, SPEC, ask, fail, settings_for
 from tests.support.llm_server import FOR_EVER, Call, Gate, LLMServer, Plan, check_well_formed, delta
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.errors import UsageError
-from app.local_server import (
+from app.hosting.local_server import (
     LOG,
     erase_data,
     open_log,
@@ -18,7 +18,7 @@ from app.local_server import (
     server_variables,
     space_warning,
 )
-from app.place import Place
+from app.hosting.place import Place
 
 INGRESS = Place("127.0.0.1", 1, "RESTATE_INGRESS_URL")
 ADMIN = Place("127.0.0.1", 2, "RESTATE_ADMIN_URL")

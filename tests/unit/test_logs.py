@@ -1,4 +1,4 @@
-"""`app/logs.py`: what a log line may look like."""
+"""`app/hosting/logs.py`: what a log line may look like."""
 
 import logging
 import re
@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from app.logs import MAX_LINE_CHARS, LineFormatter
-from app.stack import ROOT
+from app.hosting.logs import MAX_LINE_CHARS, LineFormatter
+from app.hosting.stack import ROOT
 
 
 def line(message: str, *args: object, failed: bool = False) -> str:
@@ -54,9 +54,11 @@ def test_a_traceback_has_an_end() -> None:
 
 
 EVIL = r"a\x1b[2J\nINFO:chat:forged\u202e"
-SET_UP = (
-    "import sys, threading, warnings, logging, asyncio, gc; from app.logs import set_up_logging; set_up_logging('INFO')"
-)
+SET_UP = """
+import sys, threading, warnings, logging, asyncio, gc
+from app.hosting.logs import set_up_logging
+set_up_logging('INFO')
+"""
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.modes import Decision, Mode, decide
+from app.turns.modes import Decision, Mode, decide
 
 
 @pytest.mark.parametrize("mode", Mode)

@@ -8,7 +8,7 @@ import pytest
 from app.llm import LLM, Reply, ToolSpec, connect
 from app.llm.offline_arguments import arguments_for
 from app.settings import Settings
-from app.transcript import AssistantItem, Finish, Item, ToolItem, UserItem
+from app.turns.transcript import AssistantItem, Finish, Item, ToolItem, UserItem
 
 TOOLS = [ToolSpec("execute_task", "Does a task.", {"type": "object"})]
 

@@ -7,8 +7,8 @@ import pytest
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from app.hosting.stack import ROOT
 from app.settings import Settings
-from app.stack import ROOT
 from tests.support.pages import PAGES, shows
 
 LINK = re.compile(r"\]\(([^)#]+)?(?:#([^)]+))?\)|src=\"([^\"]+)\"")

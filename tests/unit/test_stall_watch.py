@@ -1,11 +1,11 @@
-"""`app/stall_watch.py`: code that blocks the loop is named."""
+"""`app/hosting/stall_watch.py`: code that blocks the loop is named."""
 
 import asyncio
 import time
 
 import pytest
 
-from app.stall_watch import watch_stalls
+from app.hosting.stall_watch import watch_stalls
 from tests.support.eventually import eventually
 
 

@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 
 from app.errors import StepFailed, UsageError
-from app.tool_calls import ToolCalls
 from app.tools import Tool, by_name, tool
-from app.transcript import ToolCall, ToolItem, ToolOutcome
+from app.turns.tool_calls import ToolCalls
+from app.turns.transcript import ToolCall, ToolItem, ToolOutcome
 from tests.support.eventually import eventually
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.llm.wire import CONTINUE, INTERRUPTED, ToolSpec, WireMessage, to_messages, to_tools
-from app.transcript import AssistantItem, Finish, Item, ToolCall, ToolItem, UserItem
+from app.turns.transcript import AssistantItem, Finish, Item, ToolCall, ToolItem, UserItem
 from tests.support.llm_server import check_well_formed
 from tests.unit.test_context import any_items, calls, result, says, user
 

@@ -28,9 +28,9 @@ from app.background import (
     services,
     workflow,
 )
-from app.logs import set_up_logging
-from app.place import Place
-from app.serving import serve_until_stopped
+from app.hosting.logs import set_up_logging
+from app.hosting.place import Place
+from app.hosting.serving import serve_until_stopped
 from app.settings import get_settings
 
 # Under always-replay nothing reaches a function before its end, so it must come.

@@ -9,8 +9,8 @@ from typing import Any
 import pytest_asyncio
 
 from app.background import Restack
+from app.hosting.stack import ROOT
 from app.settings import get_settings
-from app.stack import ROOT
 from tests.support.eventually import eventually
 from tests.support.process import Process, bare_environment, free_port
 from tests.support.restate_server import RestateServer

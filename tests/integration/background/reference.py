@@ -14,7 +14,7 @@ from typing import Any
 
 import app.background
 from app.background.definition import define
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 
 REFERENCE = ROOT.parent / "shared" / "seeds" / "restack-python-agent-reference.md"
 SOURCES = {
@@ -106,8 +106,8 @@ async def main(port: int) -> None:
     from src.functions.process import process_item  # type: ignore[import-not-found]
     from src.workflows.analysis import analyze_data  # type: ignore[import-not-found]
 
-    from app.place import Place
-    from app.serving import serve_until_stopped
+    from app.hosting.place import Place
+    from app.hosting.serving import serve_until_stopped
 
     served = app.background.services(
         agents=[*agents(), ChildAgent], workflows=[analyze_data], functions=[send_email, process_item]

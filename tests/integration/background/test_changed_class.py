@@ -12,7 +12,7 @@ import pytest_asyncio
 from app.background import Restack
 from app.background.standstill import WAYS_OUT_OF_CHANGE, Standstill
 from app.errors import Conflict
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.integration.background.conftest import invocation
 from tests.support.eventually import eventually
 from tests.support.process import Process, bare_environment, free_port
@@ -22,8 +22,8 @@ SOURCE = '''
 import asyncio, sys
 import restate
 from app.background import agent, condition, services
-from app.place import Place
-from app.serving import serve_until_stopped
+from app.hosting.place import Place
+from app.hosting.serving import serve_until_stopped
 
 @agent.defn()
 class Evolving:

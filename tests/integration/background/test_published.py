@@ -18,7 +18,7 @@ from app.background.restack import (
 )
 from app.background.schedules import Schedule
 from app.errors import Conflict, NotFound, UsageError
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.support.eventually import eventually
 from tests.support.process import Process, bare_environment, free_port
 from tests.support.restate_server import RestateServer

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from app.background.fingerprint import fingerprint, is_of
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.support.fingerprinted import CLASSES
 
 KNOWN = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mypy import api
 
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 
 HEAD = """
 from datetime import timedelta

@@ -6,12 +6,12 @@ Knows tools and results; not the LLM, the chat or the turn.
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from app.context import synthetic_result
 from app.durable import get_logger
 from app.errors import AgentError
 from app.text import clean, shorten, words_of
 from app.tools import Tool
-from app.transcript import ToolCall, ToolItem, ToolOutcome
+from app.turns.context import synthetic_result
+from app.turns.transcript import ToolCall, ToolItem, ToolOutcome
 
 logger = get_logger("agent_session")
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from app.errors import AdminUnavailable, AgentError, Conflict, NotFound
-from app.place import is_same_place
+from app.hosting.place import is_same_place
 from app.settings import Settings
 from app.text import printable, shorten
 

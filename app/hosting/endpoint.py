@@ -14,7 +14,7 @@ from restate.server_context import DisconnectedException
 from restate.vm import VMException  # type: ignore[attr-defined]  # not re-exported, and its own module has no types
 
 from app.errors import UsageError
-from app.place import Place
+from app.hosting.place import Place
 from app.settings import Settings
 
 if TYPE_CHECKING:

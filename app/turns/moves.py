@@ -6,10 +6,10 @@ Pure: no I/O, no Restate. What makes them happen is in `conversation.py`.
 from collections.abc import Iterable
 from typing import Any
 
-from app.modes import Mode
-from app.protocol import TurnRef
-from app.session import Cancel, Effect, OpenTurn, Probe, RingDoorbell, Session, Settle, Start
-from app.transcript import Message, Turn, TurnStatus, UserItem
+from app.turns.control import Cancel, Effect, OpenTurn, Probe, RingDoorbell, Session, Settle, Start
+from app.turns.modes import Mode
+from app.turns.protocol import TurnRef
+from app.turns.transcript import Message, Turn, TurnStatus, UserItem
 
 ENDED_OUTSIDE = "The run of this turn was ended from outside; what it had reported so far is kept."
 

@@ -12,8 +12,8 @@ import httpx
 
 from app import admin
 from app.errors import AdminUnavailable
-from app.journal_watch import Unfit
-from app.local_server import find_restate_cli
+from app.hosting.journal_watch import Unfit
+from app.hosting.local_server import find_restate_cli
 from app.settings import get_settings
 from app.text import shorten
 

@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from app.chat_link import ChatLink
 from app.durable import RetryPolicy, get_logger, step
 from app.errors import LLMError, ReplyTooLong, StepFailed
 from app.llm import Failure, Reply
 from app.text import words_of
-from app.transcript import AssistantItem, Finish, Usage, Wait
+from app.turns.link import ChatLink
+from app.turns.transcript import AssistantItem, Finish, Usage, Wait
 
 logger = get_logger("agent_session")
 

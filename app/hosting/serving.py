@@ -14,9 +14,9 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from restate.server import install_shutdown_hook
 
-from app.http2 import make_fit
-from app.place import Place
-from app.stall_watch import watch_stalls
+from app.hosting.http2 import make_fit
+from app.hosting.place import Place
+from app.hosting.stall_watch import watch_stalls
 
 if TYPE_CHECKING:
     from hypercorn.typing import (

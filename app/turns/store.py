@@ -13,14 +13,14 @@ from restate import ObjectContext, ObjectSharedContext, RestateDurableFuture
 from restate.serde import BytesSerde, Serde
 
 from app import agent_session
-from app.context import newest_turns
-from app.conversation import Conversation
 from app.durable import get_logger
 from app.errors import BrokenState
-from app.protocol import Context, Limits, ProbeRequest, Receipt, Ring, TurnRef, TurnStart
-from app.session import Cancel, Effect, OpenTurn, Probe, RingDoorbell, Session, Settle, Start
 from app.settings import Settings
-from app.transcript import Stored, Turn, TurnStatus
+from app.turns.context import newest_turns
+from app.turns.control import Cancel, Effect, OpenTurn, Probe, RingDoorbell, Session, Settle, Start
+from app.turns.conversation import Conversation
+from app.turns.protocol import Context, Limits, ProbeRequest, Receipt, Ring, TurnRef, TurnStart
+from app.turns.transcript import Stored, Turn, TurnStatus
 
 S = TypeVar("S", bound=Stored)
 

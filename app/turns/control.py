@@ -1,12 +1,12 @@
 """The control data of a chat, and what a change of it wants done: values.
 
-Pure: no I/O, no Restate. What changes them is in `conversation.py`, what carries the effects out in `chat_state.py`.
+Pure: no I/O, no Restate. What changes them is in `conversation.py`, what carries the effects out in `store.py`.
 """
 
 from dataclasses import dataclass
 
-from app.modes import Mode
-from app.transcript import Stored, TurnStatus
+from app.turns.modes import Mode
+from app.turns.transcript import Stored, TurnStatus
 
 
 class OpenTurn(Stored):

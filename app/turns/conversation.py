@@ -3,11 +3,11 @@
 Pure: no I/O, no Restate. `chat.py` loads a Conversation, calls one method, carries out the effects and stores it.
 """
 
-from app.modes import Decision, Mode, decide
-from app.moves import Moves
-from app.protocol import EndTurn, Receipt, Report, TurnEnd, TurnRef
-from app.session import Cancel, Doorbell
-from app.transcript import Message, TurnStatus, UserItem
+from app.turns.control import Cancel, Doorbell
+from app.turns.modes import Decision, Mode, decide
+from app.turns.moves import Moves
+from app.turns.protocol import EndTurn, Receipt, Report, TurnEnd, TurnRef
+from app.turns.transcript import Message, TurnStatus, UserItem
 
 
 class Conversation(Moves):

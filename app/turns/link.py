@@ -11,9 +11,9 @@ from restate import ObjectContext
 
 from app import chat
 from app.durable import get_logger, wait_for
-from app.protocol import Context, EndTurn, Ready, Report, Ring, TakeInput, TurnEnd, TurnRef
 from app.text import shorten
-from app.transcript import Item, Message, TurnStatus, Usage, Wait
+from app.turns.protocol import Context, EndTurn, Ready, Report, Ring, TakeInput, TurnEnd, TurnRef
+from app.turns.transcript import Item, Message, TurnStatus, Usage, Wait
 
 logger = get_logger("agent_session")
 

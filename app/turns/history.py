@@ -5,8 +5,8 @@ Pure: no I/O, no Restate.
 
 from collections.abc import Iterator
 
-from app.protocol import HistoryEntry
-from app.transcript import AssistantItem, Item, ToolItem, Turn, TurnStatus, UserItem
+from app.turns.protocol import HistoryEntry
+from app.turns.transcript import AssistantItem, Item, ToolItem, Turn, TurnStatus, UserItem
 
 
 def entries_of(turn: Turn) -> Iterator[HistoryEntry]:

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import IO
 
 from app.errors import UsageError
-from app.place import Place
+from app.hosting.place import Place
 from app.settings import Settings
 
 if sys.platform != "win32":
     import fcntl
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 LOG = "restate.log"
 _LITTLE_SPACE = 256 * 2**20  # bytes; of a new folder the server takes 40 MiB

@@ -5,7 +5,7 @@ Pure: no I/O, no Restate. It chooses and orders items; how they look on the wire
 
 from collections.abc import Sequence
 
-from app.transcript import AssistantItem, Item, ToolCall, ToolItem, ToolOutcome, UserItem
+from app.turns.transcript import AssistantItem, Item, ToolCall, ToolItem, ToolOutcome, UserItem
 
 CHARS_PER_TOKEN = 4  # the usual estimate for English; a tokenizer would tie the window to one model
 MIN_CUT_CHARS = 4000  # smaller items are never cut, whatever the budget

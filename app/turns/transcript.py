@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from app.modes import Mode
+from app.turns.modes import Mode
 
 
 class Stored(BaseModel):

@@ -17,9 +17,9 @@ from typing import IO, Self
 
 import httpx
 
-from app.endpoint import require_callers_known
 from app.errors import AgentError
-from app.local_server import (
+from app.hosting.endpoint import require_callers_known
+from app.hosting.local_server import (
     LOG,
     ROOT,
     erase_data,
@@ -31,7 +31,7 @@ from app.local_server import (
     server_variables,
     space_warning,
 )
-from app.place import Place
+from app.hosting.place import Place
 from app.settings import Settings
 from app.text import printable
 

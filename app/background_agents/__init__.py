@@ -1,8 +1,0 @@
-"""Example background agents, one per file; `main.py` serves them beside the chat."""
-
-from app.background_agents.reminder import Reminder, deliver_reminder
-from app.background_agents.report import Report, Section, write_section
-from app.background_agents.task_processor import TaskProcessor, process_item
-
-AGENTS = (TaskProcessor, Reminder, Report, Section)
-FUNCTIONS = (process_item, deliver_reminder, write_section)

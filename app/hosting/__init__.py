@@ -1,0 +1,1 @@
+"""What a process needs to be served and found: its endpoint, its place, and the local stack of `make run`."""
