@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from app import background
 from app.agent_session import agent_session
 from app.agents import AGENTS, FUNCTIONS
-from app.background.takeover import standing_by
+from app.background.serve.takeover import standing_by
 from app.chat import chat_service
 from app.errors import AgentError
 from app.hosting import rollout, stack

@@ -6,23 +6,23 @@
 """
 
 from app.background import agent, function, workflow
-from app.background.children import ChildStart
-from app.background.client import Restack
+from app.background.client.restack import Restack
+from app.background.declare.retry import RetryPolicy
 from app.background.event import AgentEvent
-from app.background.info import AgentInfo
-from app.background.log import log
-from app.background.options import CloudConnectionOptions, ResourceOptions, ServiceOptions
 from app.background.protocol import AgentDescription, ParentClosePolicy, Status
-from app.background.retry import RetryPolicy
-from app.background.runtime import (
+from app.background.published.options import CloudConnectionOptions, ResourceOptions, ServiceOptions
+from app.background.run.children import ChildStart
+from app.background.run.current import (
     agent_info,
     all_events_finished,
     condition,
     sleep,
     uuid,
 )
-from app.background.runtime import agent_info as workflow_info
-from app.background.schedule_spec import (
+from app.background.run.current import agent_info as workflow_info
+from app.background.run.info import AgentInfo
+from app.background.run.log import log
+from app.background.schedules.spec import (
     ScheduleCalendarSpec,
     ScheduleIntervalSpec,
     ScheduleRange,
@@ -31,7 +31,7 @@ from app.background.schedule_spec import (
     interval,
 )
 from app.background.sensitive_codec import Sensitive, SensitiveFieldsCodec, create_aes_gcm_encryption, sensitive
-from app.background.serve import import_functions, services
+from app.background.serve.services import import_functions, services
 from app.errors import AgentFailed, NonRetryableError, RetryableError, StepFailed
 
 __all__ = [

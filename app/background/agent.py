@@ -7,15 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
 from app.background import agent  # itself: the published library spells it `from …agent import agent`
-from app.background.children import ChildCancellation as ChildWorkflowCancellationType
-from app.background.children import ChildStart, child_execute, child_start
-from app.background.definition import define, marker
-from app.background.external import get_external_agent_handle
-from app.background.ignored import ignored
-from app.background.log import log
+from app.background.declare.definition import define, marker
+from app.background.declare.retry import RetryPolicy
 from app.background.protocol import ParentClosePolicy
-from app.background.retry import RetryPolicy
-from app.background.runtime import (
+from app.background.published.ignored import ignored
+from app.background.run.children import ChildCancellation as ChildWorkflowCancellationType
+from app.background.run.children import ChildStart, child_execute, child_start
+from app.background.run.current import (
     agent_info,
     all_events_finished,
     condition,
@@ -23,9 +21,11 @@ from app.background.runtime import (
     sleep,
     uuid,
 )
-from app.background.runtime import continue_as_new as agent_continue_as_new
-from app.background.serve import import_functions
-from app.background.stepping import step
+from app.background.run.current import continue_as_new as agent_continue_as_new
+from app.background.run.external import get_external_agent_handle
+from app.background.run.log import log
+from app.background.run.step import step
+from app.background.serve.services import import_functions
 from app.errors import NonRetryableError, RetryableError
 
 __all__ = [

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from app.background.names import OperationName
-from app.background.positional import Positional
+from app.background.declare.names import OperationName
+from app.background.published.positional import Positional
 
 __all__ = ["AgentEvent", "SendAgentEvent"]
 

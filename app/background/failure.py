@@ -7,7 +7,7 @@ import asyncio
 
 from restate.exceptions import SdkInternalBaseException
 
-from app.durable.futures import AttemptOver
+from app.durable.loop.futures import AttemptOver
 from app.errors import AgentError
 from app.text import clean, shorten
 

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from app.background import function  # itself: the published library spells it `from …function import function`
-from app.background.function_info import FunctionInfo, function_info, heartbeat, in_function, mcp_progress
-from app.background.function_info import function_info as info
-from app.background.function_info import in_function as in_activity
-from app.background.log import log
-from app.background.log import log as logger
-from app.background.operation import Operation
-from app.background.streaming import stream_to_websocket
+from app.background.declare.operation import Operation
+from app.background.functions.info import FunctionInfo, function_info, heartbeat, in_function, mcp_progress
+from app.background.functions.info import function_info as info
+from app.background.functions.info import in_function as in_activity
+from app.background.functions.streaming import stream_to_websocket
+from app.background.run.log import log
+from app.background.run.log import log as logger
 from app.errors import DefinitionError, FunctionError, NonRetryableError, RetryableError
 
 __all__ = [

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-from app.background.log import log
+from app.background.run.log import log
 
 __all__ = ["log_with_context", "logger"]
 

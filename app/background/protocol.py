@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.background.declare.names import AgentId, AgentName, OperationName, QueueName, RunId
+from app.background.engine.standstill import Standstill
 from app.background.event import AgentEvent
-from app.background.names import AgentId, AgentName, OperationName, QueueName, RunId
-from app.background.schedule_spec import ScheduleSpec
-from app.background.standstill import Standstill
+from app.background.schedules.spec import ScheduleSpec
 from app.boundary import Input
 
 MAILBOX = "BackgroundAgent"

@@ -1,10 +1,10 @@
 """The module `restack` of the published library: the client, and what it is told. A list of names."""
 
-from app.background.client import Restack
-from app.background.handle import AgentHandle as WorkflowHandle
-from app.background.handle import UpdateStage as WorkflowUpdateStage
-from app.background.options import CloudConnectionOptions, ResourceOptions, ServiceOptions
-from app.background.schedule_spec import ScheduleCalendarSpec, ScheduleIntervalSpec, ScheduleRange, ScheduleSpec
+from app.background.client.handle import AgentHandle as WorkflowHandle
+from app.background.client.handle import UpdateStage as WorkflowUpdateStage
+from app.background.client.restack import Restack
+from app.background.published.options import CloudConnectionOptions, ResourceOptions, ServiceOptions
+from app.background.schedules.spec import ScheduleCalendarSpec, ScheduleIntervalSpec, ScheduleRange, ScheduleSpec
 
 __all__ = [
     "CloudConnectionOptions",

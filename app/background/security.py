@@ -1,7 +1,7 @@
 """The module `security` of the published library: payloads, codecs, and fields to be encrypted. A list of names."""
 
-from app.background import payload as converter
-from app.background.payload import DataConverter, Payload, PayloadCodec, Payloads
+from app.background.published import payload as converter
+from app.background.published.payload import DataConverter, Payload, PayloadCodec, Payloads
 from app.background.sensitive_codec import (
     ENCRYPTED_MARKER_KEY,
     SENSITIVE_MARKER_KEY,

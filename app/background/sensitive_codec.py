@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from pydantic import BaseModel, model_serializer, model_validator
 
-from app.background.payload import Payload, PayloadCodec
+from app.background.published.payload import Payload, PayloadCodec
 
 __all__ = [
     "ENCRYPTED_MARKER_KEY",

@@ -7,18 +7,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from app.background import workflow  # itself: the published library spells it `from …workflow import workflow`
-from app.background.children import ChildCancellation as ChildWorkflowCancellationType
-from app.background.children import ChildStart, child_execute, child_start
-from app.background.definition import define, marker
-from app.background.external import get_external_agent_handle as get_external_workflow_handle
-from app.background.ignored import ignored
-from app.background.log import log
+from app.background.declare.definition import define, marker
+from app.background.declare.retry import RetryPolicy
 from app.background.protocol import ParentClosePolicy
-from app.background.retry import RetryPolicy
-from app.background.runtime import agent_info as workflow_info
-from app.background.runtime import condition, continue_as_new, should_continue_as_new, sleep, uuid
-from app.background.serve import import_functions
-from app.background.stepping import step
+from app.background.published.ignored import ignored
+from app.background.run.children import ChildCancellation as ChildWorkflowCancellationType
+from app.background.run.children import ChildStart, child_execute, child_start
+from app.background.run.current import agent_info as workflow_info
+from app.background.run.current import condition, continue_as_new, should_continue_as_new, sleep, uuid
+from app.background.run.external import get_external_agent_handle as get_external_workflow_handle
+from app.background.run.log import log
+from app.background.run.step import step
+from app.background.serve.services import import_functions
 from app.errors import NonRetryableError, RetryableError
 
 __all__ = [

@@ -4,9 +4,9 @@
 """
 
 from app.durable.calls import Call
+from app.durable.driver import run_durably
 from app.durable.logs import get_logger
-from app.durable.loop import DurableLoop
-from app.durable.run import run_durably
+from app.durable.loop.event_loop import DurableLoop
 from app.durable.steps import RetryPolicy, step, to_step_failed, to_terminal_error
 from app.durable.waits import condition, current_loop, wait_for
 

@@ -5,7 +5,7 @@ import logging
 
 from restate.server_context import restate_context_is_replaying
 
-from app.durable.loop import DurableLoop
+from app.durable.loop.event_loop import DurableLoop
 
 
 class _ReplayFilter(logging.Filter):

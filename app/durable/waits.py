@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from restate import RestateDurableFuture
 
-from app.durable.loop import DurableLoop
+from app.durable.loop.event_loop import DurableLoop
 from app.errors import DeterminismError
 
 T = TypeVar("T")

@@ -176,7 +176,7 @@ class Conversation(Moves):
         if turn is not None:
             self._bury(turn, why)
 
-    # What chat_state.py reports back
+    # What store.py reports back
 
     def started(self, turn_id: int, invocation_id: str) -> None:
         """Note the invocation of a turn whose run was sent."""

@@ -62,7 +62,7 @@ asyncio.run(Restack().start_service(agents=[Waiter], functions=[shout]))
 SEVERAL = """
 import asyncio, time
 from app.background import Restack, agent, function
-from app.background.options import ServiceOptions
+from app.background.published.options import ServiceOptions
 
 running, most, begun = 0, 0, []
 
@@ -104,7 +104,8 @@ asyncio.run(main())
 # An agent whose journal is that of the version before, while OLD is set: its calls go to one object of the queue.
 OF_BEFORE = """
 import asyncio, sys
-from app.background import Restack, agent, condition, function, stepping
+from app.background import Restack, agent, condition, function
+from app.background.run import step as stepping
 
 @function.defn()
 async def greet(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import restate
 
 from app.background import agent, condition, services
-from app.background.runtime import current_run
+from app.background.run.current import current_run
 from app.hosting.place import Place
 from app.hosting.serving import serve_until_stopped
 

@@ -21,7 +21,7 @@ from typing import Any, cast
 from restate import Context
 
 from app.durable import DurableLoop
-from app.durable.futures import DurableFuture, DurableTask, DurableTimer
+from app.durable.loop.futures import DurableFuture, DurableTask, DurableTimer
 from tests.support.fake_engine import FakeDurable
 
 MODULES = (

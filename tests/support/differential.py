@@ -73,7 +73,7 @@ class Attempt:
         self._now_s = 0.0
         self._results: list[FakeDurable] = []
         self._due: list[tuple[float, int]] = []
-        self.loop = DurableLoop(cast(Context, self))  # type: ignore[abstract]  # as in run.py
+        self.loop = DurableLoop(cast(Context, self))  # type: ignore[abstract]  # as in driver.py
         self.program = Program(self)
 
     # The context, as far as the loop uses one, and the world of the program
@@ -101,7 +101,7 @@ class Attempt:
         heapq.heappush(self._due, (command.due_s, number))
         return self._results[-1]
 
-    # The driver, as run.py
+    # The driver, as driver.py
 
     def run(self) -> list[str]:
         """Run until the program ends, can never end, or the attempt is to stop; return the trace."""

@@ -43,11 +43,11 @@ class FakeContext:
 
 
 class Engine:
-    """Drives a DurableLoop as `run.py` does, but completes what the test says."""
+    """Drives a DurableLoop as `driver.py` does, but completes what the test says."""
 
     def __init__(self) -> None:
         self.ctx = FakeContext()
-        self.loop = DurableLoop(cast(Context, self.ctx))  # type: ignore[abstract]  # as in run.py
+        self.loop = DurableLoop(cast(Context, self.ctx))  # type: ignore[abstract]  # as in driver.py
 
     def start(self, main: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Make a task of `main` and run it as far as it comes."""

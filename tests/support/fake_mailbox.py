@@ -1,13 +1,11 @@
-"""A mailbox in memory, with its runs: does with a Mailbox what `mailbox_state.py` does, without engine and storage."""
+"""A mailbox in memory, with its runs: does with a Mailbox what `store.py` does, without engine and storage."""
 
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from app.background.mailbox import Mailbox
-from app.background.protocol import Child, Event, Outcome
-from app.background.record import (
+from app.background.mailbox.control import (
     Answer,
     CancelRun,
     Effect,
@@ -20,6 +18,8 @@ from app.background.record import (
     StartRun,
     StopChild,
 )
+from app.background.mailbox.rules import Mailbox
+from app.background.protocol import Child, Event, Outcome
 
 T = TypeVar("T")
 

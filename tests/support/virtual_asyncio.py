@@ -8,7 +8,7 @@ from asyncio.base_events import BaseEventLoop
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, cast
 
-from app.durable.futures import AttemptOver, Ordered
+from app.durable.loop.futures import AttemptOver, Ordered
 from tests.support.random_programs import Node, Program, describe
 
 DEADLOCK = "deadlock"

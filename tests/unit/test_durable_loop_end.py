@@ -13,8 +13,9 @@ from datetime import timedelta
 
 import pytest
 
-from app.durable import current_loop, unwinding, wait_for
-from app.durable.futures import AttemptOver
+from app.durable import current_loop, wait_for
+from app.durable.loop import unwinding
+from app.durable.loop.futures import AttemptOver
 from app.errors import DeterminismError
 from tests.support.fake_engine import Engine, FakeDurable
 

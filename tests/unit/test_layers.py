@@ -97,6 +97,21 @@ def test_files_are_small() -> None:
     assert {name: length for name, length in lengths.items() if length > MAX_LINES} == {}
 
 
+def test_folders_are_small() -> None:
+    """No folder has more files side by side than a reader takes in."""
+    folders = {path.parent for path in files()}
+    sizes = {str(folder.relative_to(ROOT)): len(list(folder.glob("*.py"))) for folder in folders}
+    assert {name: size for name, size in sizes.items() if size > MAX_FILES} == {}
+
+
+def test_named_files_exist() -> None:
+    """A file that a comment or a docstring names is in its folder, or below app/."""
+    for path in files():
+        for name in re.findall(r"(?<![\w./-])((?:[a-z_]+/)*[a-z_]+\.py)\b", path.read_text()):
+            homes = (path.parent / name, APP / name, ROOT / name, *(parent / name for parent in path.parents[1:3]))
+            assert any(home.exists() for home in homes), f"{path.relative_to(ROOT)} names {name}, which is not there"
+
+
 def test_names_say_something() -> None:
     """No module is called by a name that could hold anything."""
     assert [path for path in files() if path.stem in FORBIDDEN_NAMES and path not in PUBLISHED_NAMES] == []

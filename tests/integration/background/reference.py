@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import app.background
-from app.background.definition import define
+from app.background.declare.definition import define
 from app.hosting.stack import ROOT
 
 REFERENCE = ROOT.parent / "shared" / "seeds" / "restack-python-agent-reference.md"

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from app.background import Restack
-from app.background.standstill import WAYS_OUT_OF_CHANGE, Standstill
+from app.background.engine.standstill import WAYS_OUT_OF_CHANGE, Standstill
 from app.errors import Conflict
 from app.hosting.stack import ROOT
 from tests.integration.background.conftest import invocation

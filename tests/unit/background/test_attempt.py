@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from app.background.attempt import Attempt, cause_of
 from app.background.function import FunctionInfo, definition_of_function, heartbeat
-from app.background.limits import Gate, Limits
-from app.background.workers import Workers
+from app.background.functions.attempt import Attempt, cause_of
+from app.background.functions.limits import Gate, Limits
+from app.background.functions.workers import Workers
 from app.errors import NonRetryableError, StepFailed
 from tests.support.eventually import eventually
 

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from restate.exceptions import SuspendedException
 
+from app.background.declare.operation import to_json
 from app.background.failure import Interrupted, ends_attempt, harmless, text_of
-from app.background.operation import to_json
-from app.durable.futures import AttemptOver
+from app.durable.loop.futures import AttemptOver
 from app.errors import UsageError
 
 

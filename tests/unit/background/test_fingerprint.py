@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.background.fingerprint import fingerprint, is_of
+from app.background.declare.fingerprint import fingerprint, is_of
 from app.hosting.stack import ROOT
 from tests.support.fingerprinted import CLASSES
 
@@ -34,7 +34,7 @@ def load(name, path):
     spec.loader.exec_module(module)
     return module
 
-fp = load("fp", "app/background/fingerprint.py")
+fp = load("fp", "app/background/declare/fingerprint.py")
 classes = load("fingerprinted", "tests/support/fingerprinted.py").CLASSES
 former = json.loads(sys.argv[1])
 print(json.dumps([

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from app.background import ignored
-from app.background.limits import Gate, Limits
-from app.background.options import ResourceOptions, ServiceOptions
+from app.background.functions.limits import Gate, Limits
+from app.background.published import ignored
+from app.background.published.options import ResourceOptions, ServiceOptions
 from app.errors import DefinitionError
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from restate import TerminalError
 
-from app.background import live
-from app.background.live import ELSEWHERE, OVER, LiveRuns
 from app.background.query import Query, QueryAnswer
+from app.background.run import live
+from app.background.run.live import ELSEWHERE, OVER, LiveRuns
 
 HERE = QueryAnswer(where="here", value="value of total")
 

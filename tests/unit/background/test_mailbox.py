@@ -3,7 +3,18 @@
 import pytest
 
 from app.background.event import AgentEvent
-from app.background.mailbox import Mailbox
+from app.background.mailbox.control import (
+    Answer,
+    CancelRun,
+    Forget,
+    KillRun,
+    Refuse,
+    Signal,
+    StartRun,
+    StopChild,
+    TellParent,
+)
+from app.background.mailbox.rules import Mailbox
 from app.background.protocol import (
     Child,
     Close,
@@ -16,7 +27,6 @@ from app.background.protocol import (
     StartRequest,
     Status,
 )
-from app.background.record import Answer, CancelRun, Forget, KillRun, Refuse, Signal, StartRun, StopChild, TellParent
 from app.errors import Conflict, NotFound
 
 DONE = Outcome(status=Status.COMPLETED, result=1)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from app.background.event import AgentEvent
-from app.background.mailbox import Mailbox
+from app.background.mailbox.rules import Mailbox
 from app.background.protocol import (
     Child,
     Close,

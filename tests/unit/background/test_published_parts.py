@@ -15,10 +15,10 @@ from app.background import Restack, function
 from app.background.endpoints import explore_class_details
 from app.background.event import AgentEvent, SendAgentEvent
 from app.background.function import mcp_progress, stream_to_websocket
-from app.background.function_info import FunctionInfo, enter
-from app.background.ignored import ignored
-from app.background.limits import Limits
+from app.background.functions.info import FunctionInfo, enter
+from app.background.functions.limits import Limits
 from app.background.observability import log_with_context
+from app.background.published.ignored import ignored
 from app.background.restack import CloudConnectionOptions, ResourceOptions, ScheduleRange, ServiceOptions
 from app.background.security import (
     Payload,
@@ -39,7 +39,7 @@ KEY = b"k" * 32
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     """The log of a process that has said nothing yet."""
-    monkeypatch.setattr("app.background.ignored._said", set())
+    monkeypatch.setattr("app.background.published.ignored._said", set())
     caplog.set_level(logging.WARNING, logger="background")
     return caplog
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from app.background.external import ExternalAgentHandle
-from app.background.function_info import FunctionInfo
-from app.background.handle import AgentHandle, DescribedAgent, EventHandle
-from app.background.info import AgentInfo, ParentInfo
+from app.background.client.handle import AgentHandle, DescribedAgent, EventHandle
+from app.background.functions.info import FunctionInfo
+from app.background.run.external import ExternalAgentHandle
+from app.background.run.info import AgentInfo, ParentInfo
 from tests.support import surface
 
 PUBLISHED = json.loads((Path(__file__).parent / "published_surface.json").read_text())

@@ -3,11 +3,11 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from app.background.declare.names import AgentId, AgentName
+from app.background.engine.standstill import CHANGED_CLASS, WAYS_OUT_OF_CHANGE, explain
 from app.background.failure import MAX_TEXT, status_of, text_of
-from app.background.names import AgentId, AgentName
+from app.background.mailbox.control import Record
 from app.background.protocol import RunStart
-from app.background.record import Record
-from app.background.standstill import CHANGED_CLASS, WAYS_OUT_OF_CHANGE, explain
 from app.errors import NotFound
 
 

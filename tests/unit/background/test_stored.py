@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from app.background import children, stepping
-from app.background.info import AgentInfo
 from app.background.protocol import FunctionCall, RunStart, StartRequest
+from app.background.run import children
+from app.background.run import step as stepping
+from app.background.run.info import AgentInfo
 
 CALL = (
     '{"input":1,"agent_id":"a","started":null,"start_to_close_s":300.0,"heartbeat_s":null,"max_attempts":5,'

@@ -1,8 +1,8 @@
 """Who serves what, decided from what Restate knows: the pure part of taking over from a process that has died."""
 
-from app.background.deployments import Deployment, latest
-from app.background.routes import function_service
-from app.background.takeover import is_at, served_elsewhere
+from app.background.engine.deployments import Deployment, latest
+from app.background.functions.routes import function_service
+from app.background.serve.takeover import is_at, served_elsewhere
 
 
 def deployment(name: str, uri: str | None, **services: int) -> Deployment:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.background.failure import Interrupted
-from app.background.workers import Ended, Workers
+from app.background.functions.workers import Ended, Workers
 
 where: ContextVar[str] = ContextVar("where", default="nowhere")
 

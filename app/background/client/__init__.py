@@ -1,0 +1,1 @@
+"""The client of background agents, for Python code."""

@@ -1,0 +1,1 @@
+"""What a process declares: agents, workflows and functions, as frozen definitions."""

@@ -1,0 +1,1 @@
+"""What Restate's admin API says of agents, their runs and their services."""

@@ -1,0 +1,1 @@
+"""The functions that steps run, each a service of its task queue."""

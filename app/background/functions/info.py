@@ -1,0 +1,166 @@
+"""What a function may know of itself while it runs: our words, and those of the published library for the same.
+
+Owns attempt, times and heartbeats; decides nothing. Filled by `service.py`.
+"""
+
+import time
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+from app.background.declare.retry import RetryPolicy
+from app.background.protocol import FunctionCall
+from app.background.run.info import NAMESPACE
+from app.errors import DefinitionError
+
+
+@dataclass
+class FunctionInfo:
+    """The function that runs; `heartbeat_details` are those of its last heartbeat, also of an earlier attempt.
+
+    `agent_name` and `run_id` are empty for a run that began before they were sent along.
+    """
+
+    name: str
+    task_queue: str
+    agent_id: str
+    agent_name: str = ""
+    run_id: str = ""
+    invocation_id: str = ""
+    attempt: int = 1
+    scheduled_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    start_to_close_timeout: timedelta | None = None
+    schedule_to_close_timeout: timedelta | None = None
+    heartbeat_timeout: timedelta | None = None
+    retry_policy: RetryPolicy | None = None
+    heartbeat_details: tuple[Any, ...] = ()
+    heard_at: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def of(cls, call: FunctionCall, *, name: str, task_queue: str, invocation_id: str) -> Self:
+        """Return the info of a call before its first attempt."""
+        return cls(
+            name=name,
+            task_queue=task_queue,
+            agent_id=call.agent_id,
+            agent_name=call.agent_name or "",
+            run_id=call.run_id or "",
+            invocation_id=invocation_id,
+            start_to_close_timeout=_duration(call.start_to_close_s),
+            schedule_to_close_timeout=_duration(call.schedule_to_close_s),
+            heartbeat_timeout=_duration(call.heartbeat_s),
+            retry_policy=RetryPolicy(
+                timedelta(seconds=call.initial_interval_s),
+                call.backoff_coefficient,
+                _duration(call.max_interval_s),
+                call.max_attempts,
+                call.non_retryable_error_types,
+            ),
+        )
+
+    def begins(self) -> None:
+        """Note that an attempt begins."""
+        self.started_at = datetime.now(UTC)
+        self.heard_at = time.monotonic()
+
+    def heard(self, details: tuple[Any, ...]) -> None:
+        """Note a heartbeat."""
+        self.heard_at = time.monotonic()
+        self.heartbeat_details = details
+
+    # The published library's names
+
+    @property
+    def activity_id(self) -> str:
+        """The same as `invocation_id`."""
+        return self.invocation_id
+
+    @property
+    def activity_type(self) -> str:
+        """The same as `name`."""
+        return self.name
+
+    @property
+    def workflow_id(self) -> str:
+        """The same as `agent_id`."""
+        return self.agent_id
+
+    @property
+    def workflow_type(self) -> str:
+        """The same as `agent_name`."""
+        return self.agent_name
+
+    @property
+    def workflow_run_id(self) -> str:
+        """The same as `run_id`."""
+        return self.run_id
+
+    @property
+    def workflow_namespace(self) -> str:
+        """There is one."""
+        return NAMESPACE
+
+    @property
+    def is_local(self) -> bool:
+        """A function never runs in its agent."""
+        return False
+
+    @property
+    def started_time(self) -> datetime:
+        """The same as `started_at`: when this attempt began."""
+        return self.started_at
+
+    @property
+    def scheduled_time(self) -> datetime:
+        """The same as `scheduled_at`: when the process that runs it heard of it."""
+        return self.scheduled_at
+
+    @property
+    def current_attempt_scheduled_time(self) -> datetime:
+        """The same as `started_at`."""
+        return self.started_at
+
+
+_current: ContextVar[FunctionInfo] = ContextVar("background_function")
+
+
+def in_function() -> bool:
+    """Return whether a function that a step runs is what asks."""
+    return _current.get(None) is not None
+
+
+def heartbeat(*details: Any) -> None:
+    """Say that this function is alive; a step with a `heartbeat_timeout` is aborted and tried again without it.
+
+    Errors: DefinitionError outside of a function that a step runs.
+    """
+    function_info().heard(details)
+
+
+def function_info() -> FunctionInfo:
+    """Return what runs. Errors: DefinitionError outside of a function that a step runs."""
+    try:
+        return _current.get()
+    except LookupError:
+        raise DefinitionError("No function runs here; call this in a function that agent.step() was given") from None
+
+
+def enter(info: FunctionInfo) -> None:
+    """Make `info` the current one for this task and the threads it starts: an attempt begins."""
+    info.begins()
+    _current.set(info)
+
+
+def mcp_progress(progress: float, total: float | None = None, message: str | None = None) -> bool:
+    """Send a heartbeat that says how far the function is; return whether one could be sent."""
+    if not in_function():
+        return False
+    told = {"progress": float(progress), "total": total, "message": message}
+    heartbeat({name: value for name, value in told.items() if value is not None})
+    return True
+
+
+def _duration(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)

@@ -1,0 +1,85 @@
+"""Where the functions of a task queue are served, by name; and whether anybody serves one.
+
+Names and a look at Restate's admin API; what a step does with the answer is in `run/step.py`.
+"""
+
+import asyncio
+import logging
+import re
+import time
+
+import httpx
+
+from app.background.engine import deployments
+from app.background.engine.admin import is_served
+from app.errors import AgentError
+
+GRACE_S = 5  # for a service that starts at the same time as the agent that calls it
+TRUSTED_S = 10  # a service that was there is still there: each of many short runs would ask again
+_LOOK_AGAIN_S = 0.25
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._]")
+
+_served_at: dict[str, float] = {}
+_looking: set[asyncio.Task[None]] = set()  # asyncio itself holds tasks by weak references only
+
+logger = logging.getLogger("functions")
+
+
+def functions_service(task_queue: str) -> str:
+    """Return the name of the virtual object that serves the functions of a task queue, keyed by their names."""
+    return f"{task_queue}.functions"
+
+
+def function_service(task_queue: str, name: str) -> str:
+    """Return the name of the service of one function. What Restate takes in no name is written in hex."""
+    return f"{functions_service(task_queue)}.{_NOT_IN_A_NAME.sub(lambda char: f'-{ord(char[0]):x}-', name)}"
+
+
+async def why_not_served(task_queue: str, name: str, agent_id: str) -> str:
+    """Return why no process can run a function, after a grace for one that is just starting; "" if one can.
+
+    What is served by a process that is down is served: the call waits for it, and the log says so a moment later.
+    """
+    service = function_service(task_queue, name)
+    if time.monotonic() - _served_at.get(service, float("-inf")) < TRUSTED_S:
+        return ""
+    give_up_at = time.monotonic() + GRACE_S
+    while not await is_served(service):
+        if time.monotonic() >= give_up_at:
+            return await _not_served(task_queue, name)
+        await asyncio.sleep(_LOOK_AGAIN_S)
+    _served_at[service] = time.monotonic()
+    looking = asyncio.create_task(_say_if_down(service, task_queue, name, agent_id))
+    _looking.add(looking)
+    looking.add_done_callback(_looking.discard)
+    return ""
+
+
+async def _say_if_down(service: str, task_queue: str, name: str, agent_id: str) -> None:
+    """Log that a call waits. Beside the step, which must not take longer for it."""
+    try:
+        reason = await deployments.why_down(service)
+    except (AgentError, httpx.HTTPError) as exc:
+        logger.debug("Cannot ask whether %s is up: %s", service, exc)
+        return
+    if reason is not None:
+        logger.warning(
+            "Agent %s waits for function %r of task queue %r, whose service is down: %s. Start it again.",
+            agent_id,
+            name,
+            task_queue,
+            reason,
+        )
+
+
+async def _not_served(task_queue: str, name: str) -> str:
+    prefix = f"{functions_service(task_queue)}."
+    served = sorted(
+        service.removeprefix(prefix) for service in await deployments.service_names() if service.startswith(prefix)
+    )
+    if not served:
+        return f"Task queue {task_queue!r} is not served: start_service(functions=[…], task_queue={task_queue!r})"
+    return (
+        f"Function {name!r} is not served on task queue {task_queue!r} (served: {', '.join(served)}): "
+        "pass it to start_service(functions=[…])"
+    )

@@ -1,0 +1,1 @@
+"""The way in for clients: one handler for each thing a client may want."""

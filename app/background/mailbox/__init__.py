@@ -1,0 +1,1 @@
+"""One background agent as it is stored: its record and its mailbox."""

@@ -1,0 +1,1 @@
+"""What code written for the published library says, and only that."""

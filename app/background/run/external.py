@@ -1,0 +1,58 @@
+"""A handle of another agent, for the code of an agent: sends it events, and asks it to end.
+
+Knows the address of a mailbox only; whether the agent is there is found out by the first use.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from restate import TerminalError
+
+from app.background.client.handle import name_of, only_input
+from app.background.declare.operation import to_json
+from app.background.protocol import MAILBOX, Delivery, StopRequest, Stored
+from app.background.run.current import current_run
+from app.durable import Call
+from app.errors import Conflict, NotFound, UsageError
+
+
+def get_external_agent_handle(workflow_id: str, *, run_id: str | None = None) -> "ExternalAgentHandle":
+    """Return a handle of the agent with this id, whoever has started it; with `run_id`, of that run only.
+
+    Errors: DeterminismError outside of an agent.
+    """
+    current_run()
+    return ExternalAgentHandle(workflow_id, run_id)
+
+
+class ExternalAgentHandle:
+    """Another agent. Errors of all methods: NotFound, Conflict if it has ended, UsageError for input that does not fit.
+
+    Durable: three journal entries for each use.
+    """
+
+    id: str
+    run_id: str | None
+
+    def __init__(self, agent_id: str, run_id: str | None) -> None:
+        self.id = agent_id
+        self.run_id = run_id
+
+    async def signal(self, signal: str | Callable[..., Any], arg: Any = None, *, args: Sequence[Any] = ()) -> None:
+        """Send an event with `arg`, or the only one of `args`; return when it is accepted."""
+        name = name_of(signal)
+        given = to_json(only_input(arg, args), f"The input of event {name!r}")
+        await self._ask("deliver", Delivery(role="event", name=name, input=given, run_id=self.run_id))
+
+    async def cancel(self) -> None:
+        """Ask the agent to end; its `finally` blocks run."""
+        await self._ask("cancel", StopRequest(run_id=self.run_id))
+
+    async def _ask(self, handler: str, message: Stored) -> None:
+        call = Call(MAILBOX, handler, message.model_dump_json().encode(), key=self.id)
+        await call.wait()
+        try:
+            call.answer.result()
+        except TerminalError as exc:
+            kinds: dict[int, type[UsageError]] = {NotFound.status: NotFound, Conflict.status: Conflict}
+            raise kinds.get(exc.status_code, UsageError)(exc.message) from exc

@@ -1,0 +1,1 @@
+"""Schedules: when agents are due, and starting them."""

@@ -1,0 +1,1 @@
+"""From declarations to a process that serves them."""

@@ -1,0 +1,76 @@
+"""Futures, tasks and timers of the durable loop: those of asyncio, with an order and names that every replay shares.
+
+They hold no logic of the loop.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from restate import RestateDurableFuture
+
+if TYPE_CHECKING:
+    from app.durable.loop.event_loop import DurableLoop
+
+T = TypeVar("T")
+
+
+class AttemptOver(BaseException):
+    """This attempt of the invocation has ended; durable code that runs on must unwind without touching the engine."""
+
+
+class Ordered:
+    """Hash by creation order, so that sets of tasks and futures (TaskGroup, wait) iterate alike in every replay."""
+
+    serial: int
+
+    def __hash__(self) -> int:
+        return self.serial
+
+
+class DurableFuture(Ordered, asyncio.Future[T]):
+    """An asyncio future with an order."""
+
+    def __init__(self, *, loop: "DurableLoop") -> None:
+        self.serial = loop.next_serial()
+        super().__init__(loop=loop)
+
+
+class DurableTask(Ordered, asyncio.Task[T]):
+    """An asyncio task with an order, and the context it runs in (Task.get_context() came with Python 3.12).
+
+    Without a name it is `Task-<n>`, counted in its loop and not in the process.
+    """
+
+    def __init__(
+        self,
+        coro: Coroutine[Any, Any, T],
+        *,
+        loop: "DurableLoop",
+        name: str | None = None,
+        context: contextvars.Context | None = None,
+        **options: Any,
+    ) -> None:
+        self.serial = loop.next_serial()  # before Task.__init__, which puts the task into a set
+        auto_name = loop.next_task_name()  # counts every task: up to Python 3.12 names are given afterwards
+        self.context = contextvars.copy_context() if context is None else context
+        name = auto_name if name is None else name
+        super().__init__(coro, loop=loop, name=name, context=self.context, **options)
+
+    def begins_never(self) -> None:
+        """Close the coroutine of a task that was made too late, without a word."""
+        self._log_destroy_pending = False
+        cast("Coroutine[Any, Any, T]", self.get_coro()).close()
+
+
+class DurableTimer(asyncio.TimerHandle):
+    """A timer that a durable sleep fires.
+
+    `sleep` is None if the attempt was over before it began. `place` is how far the loop was when it began, and
+    `wakes_at` the loop's time at which the sleep ends: the timer's own time, or that of the first part of a long wait.
+    """
+
+    sleep: RestateDurableFuture[None] | None = None
+    place: int = 0
+    wakes_at: float = 0.0
