@@ -19,14 +19,14 @@ from restate import (
 from restate.serde import BytesSerde
 from restate.vm import VMException  # type: ignore[attr-defined]  # not re-exported, and its own module has no types
 
-from app import chat
-from app.boundary import handler
+from app.boundary import private_handler
 from app.durable import get_logger, run_durably
 from app.errors import ReplyTooLong, StepFailed
 from app.llm import Reply, get_llm
 from app.settings import get_settings
 from app.text import shorten, words_of
 from app.tools import TOOLS
+from app.turns.addresses import AGENT_SESSION, PROBE, RUN, SETTLE, SETTLE_TURN
 from app.turns.attempts import Attempts
 from app.turns.context import window
 from app.turns.link import LOGGED_CHARS, ChatLink
@@ -35,7 +35,7 @@ from app.turns.tool_calls import ToolCalls
 from app.turns.transcript import Finish, Item, Message, ToolItem, TurnStatus, UserItem, text_of
 
 agent_session = VirtualObject(
-    "AgentSession",
+    AGENT_SESSION,
     description="Runs the turns of a chat, one after the other. ChatService starts and stops them.",
     ingress_private=True,
     enable_lazy_state=True,
@@ -46,20 +46,22 @@ LOGGED_ITEMS = 5  # of what the LLM sees
 PROBE_TIME = timedelta(minutes=10)  # long, as each one leaves a trace at the run; a dead run shows within 10 ms
 
 
-@handler(agent_session, private=True)
+@private_handler(agent_session, RUN)
 async def run(ctx: ObjectContext, start: TurnStart) -> TurnResult:
     """Run one turn: call the LLM and the tools it asks for until it has answered or is told to end."""
     return await run_durably(ctx, TurnRun(ctx, start).run())
 
 
-@handler(agent_session, private=True)
+@private_handler(agent_session, SETTLE)
 async def settle(ctx: ObjectContext, ref: TurnRef) -> None:
     """Tell the chat that the run of a turn is over; being exclusive, this starts only then."""
-    ctx.object_send(chat.settle_turn, ctx.key(), ref)
+    SETTLE_TURN.send(ctx, ctx.key(), ref)
 
 
 # Contacts with a chat share one probe for as long as it is open: it misses no death. A killed one is sent again.
-@handler(agent_session, private=True, kind="shared", idempotency_retention=timedelta(0), journal_retention=timedelta(0))
+@private_handler(
+    agent_session, PROBE, kind="shared", idempotency_retention=timedelta(0), journal_retention=timedelta(0)
+)
 async def probe(ctx: ObjectSharedContext, request: ProbeRequest) -> None:
     """Tell the chat of each of these runs that is over, or ends while this looks; it waits in no queue."""
     timer = ctx.sleep(PROBE_TIME)
@@ -67,9 +69,9 @@ async def probe(ctx: ObjectSharedContext, request: ProbeRequest) -> None:
     over: list[RestateDurableFuture[Any]] = []
     while runs and timer not in over:
         over, _ = await wait_completed(timer, *runs)
-        for run in over:
-            if run in runs:
-                ctx.object_send(chat.settle_turn, ctx.key(), runs.pop(run))
+        for over_run in over:
+            if over_run in runs:
+                SETTLE_TURN.send(ctx, ctx.key(), runs.pop(over_run))
 
 
 class TurnRun:

@@ -7,21 +7,23 @@ import functools
 import inspect
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from reprlib import Repr
-from typing import Any, Generic, Literal, TypeVar
+from types import NoneType
+from typing import Any, Generic, Literal, TypeVar, overload
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 from restate import InvocationRetryPolicy, ObjectContext, Service, TerminalError, VirtualObject
 from restate.exceptions import RetryableError, SdkInternalBaseException
 from restate.serde import Serde
 from restate.server_context import DisconnectedException
 from restate.vm import VMException  # type: ignore[attr-defined]  # not re-exported, and its own module has no types
 
-from app.errors import AgentError, BrokenState, TooLarge, UsageError
+from app.address import Address, I, O
+from app.errors import AgentError, BrokenState, DefinitionError, TooLarge, UsageError
 from app.settings import get_settings
 from app.text import clean, printable, shorten
+from app.values import Input, problems_of
 
 M = TypeVar("M", bound=BaseModel)
 H = TypeVar("H", bound=Callable[..., Awaitable[Any]])
@@ -60,19 +62,7 @@ PATIENT_RETRIES = InvocationRetryPolicy(
 MAX_KEY_CHARS = 256  # a key comes from a URL, and is part of log lines and of every list of chats
 _SMALLEST_BODY_LIMIT = 4 * 2**20  # bytes; what is wrong with a body of 30 MB took 15 s to say
 _BYTES_PER_CHAR = 12  # of a character that JSON writes as two escapes
-_SHOWN_PROBLEMS = 10
-_SHOWN_CHARS = 80
 _LONGEST_ERROR = 4000  # characters; it becomes part of journals
-
-# Of a value in a sentence: a list of four million numbers is not first written out and then cut.
-_brief = Repr()
-_brief.maxlevel, _brief.maxlist, _brief.maxdict, _brief.maxstring = 3, 10, 6, _SHOWN_CHARS
-
-
-class Input(BaseModel):
-    """What a client sends. Unknown fields are refused: a misspelt field must not be ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Nothing(Input):
@@ -110,27 +100,10 @@ def _body_limit() -> int:
 
 
 def _explain(exc: ValidationError, model: type[BaseModel]) -> str:
-    """Return what is wrong, ten problems of it at most, and an example of what is right."""
-    problems = "; ".join(_problems(exc))
-    more = exc.error_count() - _SHOWN_PROBLEMS
-    rest = f"; and {more} more" if more > 0 else ""
+    """Return what is wrong, and an example of what is right."""
     example = next(iter(model.model_json_schema().get("examples", [])), None)
     hint = f" Send for example {json.dumps(example, ensure_ascii=False)}" if example else ""
-    return f"Bad input. {problems}{rest}.{hint}"
-
-
-def _problems(exc: ValidationError) -> Iterator[str]:
-    """Yield one sentence for each of the first ten things that are wrong."""
-    for error in exc.errors(include_url=False, include_context=False)[:_SHOWN_PROBLEMS]:
-        field = printable(shorten(".".join(str(part) for part in error["loc"]), _SHOWN_CHARS)) or "the body"
-        got = "" if error["type"] in ("missing", "json_invalid") else f", got {_quoted(error['input'])}"
-        yield f"{field}: {shorten(error['msg'], 4 * _SHOWN_CHARS)}{got}"
-
-
-def _quoted(value: object) -> str:
-    """Return the beginning of a value, in quotes; nothing in it drives a terminal."""
-    text = value if isinstance(value, str) else _brief.repr(value)
-    return repr(text[:_SHOWN_CHARS])
+    return f"Bad input. {problems_of(exc, whole='the body')}.{hint}"
 
 
 def _check_key(key: str) -> None:
@@ -193,6 +166,35 @@ def handler(
             **options,
         )
         return register_checked(checked)
+
+    return register
+
+
+@overload
+def private_handler(
+    service: Service | VirtualObject, at: Address[None, O], **options: Any
+) -> Callable[[Callable[[Any], Awaitable[O]]], Callable[[Any], Awaitable[O]]]: ...
+@overload
+def private_handler(
+    service: Service | VirtualObject, at: Address[I, O], **options: Any
+) -> Callable[[Callable[[Any, I], Awaitable[O]]], Callable[[Any, I], Awaitable[O]]]: ...
+def private_handler(service: Service | VirtualObject, at: Address[Any, Any], **options: Any) -> Callable[[H], H]:
+    """Register a coroutine function as the handler at an address, with the `options` of `handler`.
+
+    No client can reach it. Errors: DefinitionError if it is not what the address says.
+    """
+
+    def register(handle: H) -> H:
+        hints = inspect.get_annotations(handle, eval_str=True)
+        answer = hints.pop("return", None)
+        request = [*hints.values(), None][1]  # behind the context
+        found = (service.name, handle.__name__, request or NoneType, answer or NoneType)
+        if found != (at.service, at.name, at.request, at.answer):
+            raise DefinitionError(
+                f"{at!r} takes {at.request.__name__} and answers {at.answer.__name__}, but its handler is {found!r}: "
+                "correct one of the two"
+            )
+        return handler(service, private=True, **options)(handle)
 
     return register
 

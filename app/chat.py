@@ -1,7 +1,7 @@
 """ChatService: the controller of one chat, keyed by user. Every change of a chat goes through its exclusive handlers.
 
 The handlers are short: load the conversation, decide, carry out the effects, store, answer. None waits for a turn, an
-LLM or a tool. What a message does is decided in `modes.py` and `conversation.py`.
+LLM or a tool. What a message does is decided in `turns/modes.py` and `turns/conversation.py`.
 """
 
 from collections.abc import Callable
@@ -10,12 +10,24 @@ from typing import Literal
 
 from restate import ObjectContext, ObjectSharedContext, RunOptions, VirtualObject
 
-from app.boundary import handler
+from app.boundary import handler, private_handler
 from app.durable import get_logger
 from app.errors import Conflict, NotFound, TooLarge, TooManyPending
+from app.hosting.unfit import why_ended
 from app.settings import get_settings
 from app.turns import protocol
+from app.turns.addresses import (
+    BEGIN_TURN,
+    CHAT_SERVICE,
+    END_TURN,
+    ERASE_JOURNALS,
+    READY,
+    RECORD,
+    SETTLE_TURN,
+    TAKE_INPUT,
+)
 from app.turns.conversation import Conversation
+from app.turns.effects import carry_out, send_probe
 from app.turns.erasure import erase_round
 from app.turns.history import entries_of
 from app.turns.modes import Decision
@@ -23,7 +35,6 @@ from app.turns.protocol import Receipt, TurnRef
 from app.turns.store import (
     SESSION_KEY,
     StoredReceipt,
-    commit,
     context_of,
     context_range,
     get,
@@ -33,13 +44,12 @@ from app.turns.store import (
     load_turns,
     put,
     receipt_key,
-    send_probe,
+    save,
 )
 from app.turns.transcript import Message
-from app.turns.unfit import why_ended
 
 chat_service = VirtualObject(
-    "ChatService",
+    CHAT_SERVICE,
     description="One chat: takes messages while the agent works, and shows what was said.",
     enable_lazy_state=True,
 )
@@ -93,7 +103,7 @@ async def process_user_message(ctx: ObjectContext, message: protocol.UserMessage
     receipt = conversation.receive(accepted)
     if receipt.decision in _ANNOUNCEMENTS:
         logger.info(_ANNOUNCEMENTS[receipt.decision], ctx.key(), ongoing)
-    await commit(ctx, conversation, settings)
+    await _commit(ctx, conversation)
     if receipt.decision is Decision.REJECTED:
         raise Conflict(f"Turn {receipt.turn_id} is open and the mode is REJECT; send this again when it has ended")
     text = message.content if message.message_id else None
@@ -149,7 +159,7 @@ async def stop(ctx: ObjectContext, request: protocol.StopRequest) -> protocol.St
     turn_id, withdrawn = conversation.stop(request.turn_id)
     if turn_id is not None:
         logger.info("Stopping agent run for %s (turn %d)", ctx.key(), turn_id)
-    await commit(ctx, conversation, get_settings())
+    await _commit(ctx, conversation)
     return protocol.StopAnswer(stopped=turn_id is not None, turn_id=turn_id, withdrawn=tuple(withdrawn))
 
 
@@ -157,7 +167,7 @@ async def stop(ctx: ObjectContext, request: protocol.StopRequest) -> protocol.St
 async def set_mode(ctx: ObjectContext, request: protocol.ModeRequest) -> protocol.ModeAnswer:
     """Set what messages without a mode of their own do in this chat; null gives that back to the service's MODE."""
     session = await load_session(ctx)
-    put(ctx, SESSION_KEY, session.model_copy(update={"mode": request.mode}))
+    put(ctx, SESSION_KEY, session.changed(mode=request.mode))
     return protocol.ModeAnswer(mode=request.mode or get_settings().mode)
 
 
@@ -184,16 +194,16 @@ async def forget(ctx: ObjectContext) -> None:
     """End everything and erase the chat, also what Restate keeps of its invocations; works whatever is stored."""
     conversation = Conversation(await load_session_or_nothing(ctx), [])
     conversation.forget()
-    await commit(ctx, conversation, get_settings())
+    await _commit(ctx, conversation)
     ctx.clear_all()
-    ctx.object_send(erase_journals, ctx.key(), protocol.EraseRequest(forget_id=ctx.request().id))
+    ERASE_JOURNALS.send(ctx, ctx.key(), protocol.EraseRequest(forget_id=ctx.request().id))
     logger.info("Forgot the chat of %s", ctx.key())
 
 
 # For AgentSession. Each is fenced by turn and invocation: what another run says changes nothing.
 
 
-@handler(chat_service, private=True)
+@private_handler(chat_service, BEGIN_TURN)
 async def begin_turn(ctx: ObjectContext, ref: TurnRef) -> protocol.BeginAnswer:
     """Mark a turn as running and return its context; None if it was withdrawn."""
     settings = get_settings()
@@ -201,45 +211,45 @@ async def begin_turn(ctx: ObjectContext, ref: TurnRef) -> protocol.BeginAnswer:
     if not conversation.begin(ref):
         return protocol.BeginAnswer(context=None)
     context = await context_of(ctx, conversation, ref.turn_id, settings)
-    await commit(ctx, conversation, settings)
+    await _commit(ctx, conversation)
     return protocol.BeginAnswer(context=context)
 
 
-@handler(chat_service, private=True)
+@private_handler(chat_service, READY)
 async def ready(ctx: ObjectContext, request: protocol.Ready) -> None:
     """Register the doorbell of a run."""
     conversation = await load(ctx, request.turn_id)
     conversation.arm(request, request.doorbell, steer_only=request.steer_only)
-    await commit(ctx, conversation, get_settings())
+    await _commit(ctx, conversation)
 
 
-@handler(chat_service, private=True)
+@private_handler(chat_service, TAKE_INPUT)
 async def take_input(ctx: ObjectContext, request: protocol.TakeInput) -> protocol.TakenInput:
     """Hand the waiting messages over, once, and register the next doorbell."""
     conversation = await load(ctx, request.turn_id)
     messages = conversation.take(request, request.doorbell)
-    await commit(ctx, conversation, get_settings())
+    await _commit(ctx, conversation)
     return protocol.TakenInput(messages=messages)
 
 
-@handler(chat_service, private=True)
+@private_handler(chat_service, RECORD)
 async def record(ctx: ObjectContext, report: protocol.Report) -> None:
     """Store what an iteration produced."""
     conversation = await load(ctx, report.turn_id)
     conversation.record(report)
-    await commit(ctx, conversation, get_settings())
+    await _commit(ctx, conversation)
 
 
-@handler(chat_service, private=True)
+@private_handler(chat_service, END_TURN)
 async def end_turn(ctx: ObjectContext, report: protocol.EndTurn) -> protocol.TurnEnd:
     """Close a turn, or give it the messages that came before it could end."""
     conversation = await load(ctx, report.turn_id)
     answer = conversation.end(report)
-    await commit(ctx, conversation, get_settings())
+    await _commit(ctx, conversation)
     return answer
 
 
-@handler(chat_service, private=True)
+@private_handler(chat_service, SETTLE_TURN)
 async def settle_turn(ctx: ObjectContext, ref: TurnRef) -> None:
     """Close a turn whose run is over but did not live to say so."""
     conversation = await load(ctx, ref.turn_id)
@@ -248,10 +258,10 @@ async def settle_turn(ctx: ObjectContext, ref: TurnRef) -> None:
     why = await ctx.run_typed("why it ended", why_ended, RunOptions(), ref.invocation_id)
     conversation.settle(ref, why)
     logger.warning("Agent run for %s (turn %d) ended from outside; its turn is closed", ctx.key(), ref.turn_id)
-    await commit(ctx, conversation, get_settings())
+    await _commit(ctx, conversation)
 
 
-@handler(chat_service, private=True, kind="shared", journal_retention=timedelta(0))
+@private_handler(chat_service, ERASE_JOURNALS, kind="shared", journal_retention=timedelta(0))
 async def erase_journals(ctx: ObjectSharedContext, request: protocol.EraseRequest) -> None:
     """Erase the journals of a forgotten chat once its invocations have ended; they have a minute for that."""
     erased, problem = 0, None
@@ -274,6 +284,12 @@ async def erase_journals(ctx: ObjectSharedContext, request: protocol.EraseReques
     )
 
 
+async def _commit(ctx: ObjectContext, conversation: Conversation) -> None:
+    """Carry out what the change wants done, and store it."""
+    await carry_out(ctx, conversation, get_settings())
+    save(ctx, conversation)
+
+
 def _same_receipt(stored: StoredReceipt, message: protocol.UserMessage) -> Receipt:
     if stored.content not in (None, message.content):
         raise Conflict(
@@ -292,5 +308,5 @@ async def _change_waiting(
     if not applied and await receipt is None and not conversation.was_given(message_id):
         raise NotFound(f"No message {message_id!r} is known in this chat; get_status shows those that wait")
     conversation.heal()
-    await commit(ctx, conversation, get_settings())
+    await _commit(ctx, conversation)
     return protocol.ChangeAnswer(result="applied" if applied else "already_taken")

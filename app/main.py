@@ -33,9 +33,9 @@ from app.hosting.journal_watch import JournalWatch
 from app.hosting.logs import set_up_logging
 from app.hosting.place import Place
 from app.hosting.serving import serve_until_stopped
+from app.hosting.unfit import end_unfit
 from app.settings import Settings, explain, get_settings
 from app.text import printable
-from app.turns.unfit import end_unfit
 
 if TYPE_CHECKING:
     from hypercorn.typing import ASGIFramework

@@ -6,13 +6,13 @@ Shapes and names only. Both are stored in journals and known to clients: they ch
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from app.background.declare.names import AgentId, AgentName, OperationName, QueueName, RunId
 from app.background.engine.standstill import Standstill
 from app.background.event import AgentEvent
 from app.background.schedules.spec import ScheduleSpec
-from app.boundary import Input
+from app.values import Input, Stored
 
 MAILBOX = "BackgroundAgent"
 FRONT_DOOR = "BackgroundAgents"
@@ -29,12 +29,6 @@ Kind = Literal["agent", "workflow"]
 # A field that came later. Without a value it is not written: the message stays the same byte for byte, and a run that
 # sent it before the field was there can be replayed.
 Absent: Any = Field(None, exclude_if=lambda value: value is None)
-
-
-class Stored(BaseModel):
-    """A frozen value that is stored or journaled; unknown fields are ignored so that a rollback reads newer state."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Status(StrEnum):

@@ -2,7 +2,8 @@
 
 from typing import Any, Literal
 
-from app.background.protocol import Kind, Stored
+from app.background.protocol import Kind
+from app.values import Stored
 
 QUERY = "query"  # the handler of the service of each agent class that answers from the memory of a run
 

@@ -31,7 +31,7 @@ async def run_durably(ctx: Context, main: Coroutine[Any, Any, T]) -> T:
     """
     invocation_id = ctx.request().id
     seen = furthest_place(invocation_id)
-    loop = DurableLoop(ctx, seen=seen)  # type: ignore[abstract]  # the rest of asyncio's loop refuses, see event_loop.py
+    loop = DurableLoop(ctx, seen=seen)  # type: ignore[abstract]  # the rest of asyncio's loop refuses, see loop/event_loop.py
     try:
         task = loop.create_task(main)
         await _run_until(loop, task, task)

@@ -10,7 +10,8 @@ from typing import Any
 from app.errors import LLMRejected, LLMUnavailable
 from app.llm.calls import CallDrafts
 from app.text import clean
-from app.turns.transcript import AssistantItem, Finish, Stored, Usage
+from app.turns.transcript import AssistantItem, Finish, Usage
+from app.values import Stored
 
 ERROR = "error"  # a finish_reason of some servers, with or without an error object beside it
 

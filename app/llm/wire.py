@@ -1,6 +1,6 @@
 """The wire format: items and tools as an OpenAI-compatible server takes them in Chat Completions.
 
-Pure: no I/O. Strict servers accept what it writes, whatever the items are; choosing the items is in `context.py`.
+Pure: no I/O. Strict servers accept what it writes, whatever the items are; choosing the items is in `turns/context.py`.
 """
 
 import re

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError, 
 
 from app.errors import DefinitionError, UsageError
 from app.llm import ToolSpec
+from app.values import problems_of
 
 MAX_QUOTED_CHARS = 200  # of wrong arguments, in the sentence for the model
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what every LLM server takes
@@ -41,13 +42,12 @@ class Tool:
 
     def _parse(self, arguments: str) -> BaseModel:
         try:
-            return self.arguments_model.model_validate_json(
-                arguments or "{}"
-            )  # some LLMs write nothing for no arguments
+            # Some LLMs write nothing for no arguments.
+            return self.arguments_model.model_validate_json(arguments or "{}")
         except ValidationError as exc:
-            faults = "; ".join(_fault(error["loc"], error["msg"]) for error in exc.errors(include_url=False))
+            problems = problems_of(exc, whole="the arguments")
             raise UsageError(
-                f"Wrong arguments for {self.name}: {faults}. You sent {arguments[:MAX_QUOTED_CHARS]!r}; "
+                f"Wrong arguments for {self.name}: {problems}. You sent {arguments[:MAX_QUOTED_CHARS]!r}; "
                 f"send a JSON object with {_fields(self.arguments_model)}."
             ) from exc
 
@@ -110,10 +110,6 @@ def _json_schema(name: str, model: type[BaseModel]) -> dict[str, Any]:
         return model.model_json_schema()
     except PydanticUserError as exc:
         raise DefinitionError(f"The tool {name!r} has a parameter that JSON cannot carry: {exc.message}") from exc
-
-
-def _fault(location: tuple[int | str, ...], message: str) -> str:
-    return f"{'.'.join(map(str, location))}: {message}" if location else message
 
 
 def _fields(model: type[BaseModel]) -> str:

@@ -39,7 +39,7 @@ def repair(items: Sequence[Item]) -> list[Item]:
                 repaired.append(item)
             case AssistantItem():
                 calls = _distinct(item.tool_calls)
-                repaired.append(item if calls == item.tool_calls else item.model_copy(update={"tool_calls": calls}))
+                repaired.append(item if calls == item.tool_calls else item.changed(tool_calls=calls))
                 repaired.extend(results.get((position, call.call_id)) or synthetic_result(call) for call in calls)
     return repaired
 
@@ -90,16 +90,16 @@ def _cut(item: Item, limit: int) -> Item:
         calls = tuple(
             call
             if len(call.arguments) <= limit
-            else call.model_copy(update={"arguments": f'{{"left_out": "{len(call.arguments)} characters"}}'})
+            else call.changed(arguments=f'{{"left_out": "{len(call.arguments)} characters"}}')
             for call in item.tool_calls
         )
-        item = item.model_copy(update={"tool_calls": calls})
+        item = item.changed(tool_calls=calls)
     text, left_out = item.content, len(item.content) - limit
     if left_out <= 0:
         return item
     end = limit // 2
     shown = f"{text[: limit - end]}\n[… {left_out} characters are left out here …]\n{text[len(text) - end :]}"
-    return item.model_copy(update={"content": shown})
+    return item.changed(content=shown)
 
 
 def _fit_turn(items: list[Item], budget: int) -> tuple[list[Item], int]:

@@ -6,7 +6,8 @@ Pure: no I/O, no Restate. What changes them is in `conversation.py`, what carrie
 from dataclasses import dataclass
 
 from app.turns.modes import Mode
-from app.turns.transcript import Stored, TurnStatus
+from app.turns.transcript import TurnStatus
+from app.values import Stored
 
 
 class OpenTurn(Stored):

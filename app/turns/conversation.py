@@ -61,9 +61,7 @@ class Conversation(Moves):
             kept = [m for m in pending if m.message_id != message_id or content is not None]
             self._change(
                 turn.turn_id,
-                pending=tuple(
-                    m.model_copy(update={"content": content}) if m.message_id == message_id else m for m in kept
-                ),
+                pending=tuple(m.changed(content=content) if m.message_id == message_id else m for m in kept),
             )
             if not kept and not turn.running:
                 self._withdraw(turn)
@@ -76,7 +74,7 @@ class Conversation(Moves):
         found = next((m for turn in live for m in self.turns[turn.turn_id].pending if m.message_id == message_id), None)
         if found is None:
             return False
-        promoted = found.model_copy(update={"mode": Mode.STEER})
+        promoted = found.changed(mode=Mode.STEER)
         self.edit(message_id, None)
         first = self._live()[0] if self._live() else None
         if first is None:  # it was alone in the only live turn

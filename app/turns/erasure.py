@@ -11,7 +11,7 @@ from pydantic import Field
 
 from app import admin
 from app.errors import AdminUnavailable
-from app.turns.transcript import Stored
+from app.values import Stored
 
 SERVICES = ("ChatService", "AgentSession")
 ERASER = "erase_journals"  # the handler that erases; Restate keeps no journal of it

@@ -9,9 +9,9 @@ from typing import Any
 
 from restate import ObjectContext
 
-from app import chat
 from app.durable import get_logger, wait_for
 from app.text import shorten
+from app.turns.addresses import BEGIN_TURN, END_TURN, READY, RECORD, TAKE_INPUT
 from app.turns.protocol import Context, EndTurn, Ready, Report, Ring, TakeInput, TurnEnd, TurnRef
 from app.turns.transcript import Item, Message, TurnStatus, Usage, Wait
 
@@ -41,7 +41,7 @@ class ChatLink:
 
     async def begin(self) -> Context | None:
         """Return the context of the turn, None if it was withdrawn."""
-        answer = await wait_for(self._ctx.object_call(chat.begin_turn, self._ctx.key(), self._ref))
+        answer = await wait_for(BEGIN_TURN.call(self._ctx, self._ctx.key(), self._ref))
         return answer.context
 
     def listen(self) -> None:
@@ -52,7 +52,7 @@ class ChatLink:
         """Return the messages that wait, after all that was reported before them."""
         self.send_report()
         request = TakeInput(**dict(self._ref), doorbell=self._new_doorbell())
-        answer = await wait_for(self._ctx.object_call(chat.take_input, self._ctx.key(), request))
+        answer = await wait_for(TAKE_INPUT.call(self._ctx, self._ctx.key(), request))
         return answer.messages
 
     def add(self, *items: Item) -> None:
@@ -68,13 +68,13 @@ class ChatLink:
     def send_report(self) -> None:
         """Report what is not reported yet; nothing waits for that."""
         if self._unreported:
-            self._ctx.object_send(chat.record, self._ctx.key(), Report(**self._report()))
+            RECORD.send(self._ctx, self._ctx.key(), Report(**self._report()))
             self._mark_reported()
 
     def note_wait(self, waiting_for: Wait | None) -> None:
         """Tell the chat what the turn waits for, or that it goes on; nothing waits for that."""
         report = Report(**dict(self._ref), offset=self._reported, items=(), waiting_for=waiting_for)
-        self._ctx.object_send(chat.record, self._ctx.key(), report)
+        RECORD.send(self._ctx, self._ctx.key(), report)
 
     async def complete(self) -> TurnEnd:
         """Report that the answer is complete; the chat closes the turn or gives it the messages that came meanwhile.
@@ -82,14 +82,14 @@ class ChatLink:
         Errors: asyncio.CancelledError; whether the chat has the report is then unknown, `end` gives it again.
         """
         request = EndTurn(**self._report(), outcome=TurnStatus.COMPLETED, doorbell=self._new_doorbell())
-        end = await wait_for(self._ctx.object_call(chat.end_turn, self._ctx.key(), request))
+        end = await wait_for(END_TURN.call(self._ctx, self._ctx.key(), request))
         self._mark_reported()
         return end
 
     def end(self, outcome: TurnStatus, error: str | None = None) -> None:
         """Report the end of the turn. One-way: the next turn need not wait, and no cancellation reaches it."""
         request = EndTurn(**self._report(), outcome=outcome, error=error)
-        self._ctx.object_send(chat.end_turn, self._ctx.key(), request)
+        END_TURN.send(self._ctx, self._ctx.key(), request)
 
     def _report(self) -> dict[str, Any]:
         return {
@@ -108,7 +108,7 @@ class ChatLink:
 
     def _register(self, *, steer_only: bool) -> None:
         request = Ready(**dict(self._ref), doorbell=self._new_doorbell(), steer_only=steer_only)
-        self._ctx.object_send(chat.ready, self._ctx.key(), request)
+        READY.send(self._ctx, self._ctx.key(), request)
 
     def _new_doorbell(self) -> str:
         """Make the doorbell that counts from now on; what an earlier one still says is ignored."""

@@ -179,11 +179,11 @@ class Moves:
         return pending
 
     def _set(self, **fields: Any) -> None:
-        self.session = self.session.model_copy(update=fields)
+        self.session = self.session.changed(**fields)
 
     def _control(self, turn_id: int, **fields: Any) -> None:
-        self._set(open=tuple(t.model_copy(update=fields) if t.turn_id == turn_id else t for t in self.session.open))
+        self._set(open=tuple(t.changed(**fields) if t.turn_id == turn_id else t for t in self.session.open))
 
     def _change(self, turn_id: int, **fields: Any) -> None:
-        self.turns[turn_id] = self.turns[turn_id].model_copy(update=fields)
+        self.turns[turn_id] = self.turns[turn_id].changed(**fields)
         self.changed.add(turn_id)

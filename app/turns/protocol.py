@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from app.boundary import Input
 from app.turns.modes import Decision, Mode
-from app.turns.transcript import Item, Message, Stored, TurnStatus, Usage, Wait
+from app.turns.transcript import Item, Message, TurnStatus, Usage, Wait
+from app.values import Input, Stored
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Absent = Field(None, exclude_if=lambda value: value is None)  # left out of the answer when it does not apply

@@ -1,35 +1,28 @@
-"""The stored state of one chat: loads it as a Conversation, carries out what a change wants done, and stores it.
+"""The stored state of one chat: its keys, and the conversation that they hold.
 
-State is lazy: a handler reads the keys it needs, so its cost does not grow with the history. Decides nothing.
+State is lazy: a handler reads the keys it needs, so its cost does not grow with the history. Sends nothing.
 """
 
-import hashlib
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Literal, TypeVar, cast
 
 from pydantic import ValidationError
 from restate import ObjectContext, ObjectSharedContext, RestateDurableFuture
 from restate.serde import BytesSerde, Serde
 
-from app import agent_session
-from app.durable import get_logger
 from app.errors import BrokenState
 from app.settings import Settings
 from app.turns.context import newest_turns
-from app.turns.control import Cancel, Effect, OpenTurn, Probe, RingDoorbell, Session, Settle, Start
+from app.turns.control import Session
 from app.turns.conversation import Conversation
-from app.turns.protocol import Context, Limits, ProbeRequest, Receipt, Ring, TurnRef, TurnStart
-from app.turns.transcript import Stored, Turn, TurnStatus
+from app.turns.protocol import Context, Receipt
+from app.turns.transcript import Turn, TurnStatus
+from app.values import Stored, problems_of
 
 S = TypeVar("S", bound=Stored)
 
 SESSION_KEY = "session"
 IN_CONTEXT = (TurnStatus.COMPLETED, TurnStatus.INTERRUPTED, TurnStatus.FAILED, TurnStatus.LIMIT_REACHED)
-
-SETTLE_DELAY = timedelta(milliseconds=250)  # so that it does not stand between an interrupted turn and the next one
-
-logger = get_logger("chat")
 
 
 class StoredReceipt(Stored):
@@ -96,34 +89,12 @@ async def load_turns(ctx: ObjectContext | ObjectSharedContext, turn_ids: Iterabl
     return [turn for read in reads if (turn := await read) is not None]
 
 
-async def commit(ctx: ObjectContext, conversation: Conversation, settings: Settings) -> None:
-    """Carry out the effects, then store what changed. Nothing is stored if the handler is cancelled on the way."""
-    for effect in conversation.effects:
-        await _carry_out(ctx, conversation, effect, settings)
+def save(ctx: ObjectContext, conversation: Conversation) -> None:
+    """Store what changed."""
     for turn_id in sorted(conversation.changed):
         put(ctx, turn_key(turn_id), conversation.turns[turn_id])
     if conversation.session_changed:
         put(ctx, SESSION_KEY, conversation.session)
-
-
-async def _carry_out(ctx: ObjectContext, conversation: Conversation, effect: Effect, settings: Settings) -> None:
-    match effect:
-        case Cancel(invocation_id):
-            ctx.cancel_invocation(invocation_id)
-        case RingDoorbell(awakeable_id, steer, content):
-            ctx.resolve_awakeable(awakeable_id, Ring(steer=steer, content=content))
-        case Settle(turn_id):  # after its Start, so that it waits in the queue of the key behind the run
-            run_id = conversation.turns[turn_id].invocation_id
-            ref = TurnRef(turn_id=turn_id, invocation_id=run_id)
-            ctx.object_send(agent_session.settle, ctx.key(), ref, send_delay=SETTLE_DELAY)
-        case Probe(turn_ids):
-            send_probe(ctx, (turn for turn in conversation.session.open if turn.turn_id in turn_ids))
-        case Start(turn_id, with_context):
-            logger.info("Starting new agent run for %s (turn %d)", ctx.key(), turn_id)
-            context = await context_of(ctx, conversation, turn_id, settings) if with_context else None
-            start = TurnStart(turn_id=turn_id, limits=_limits(settings), context=context)
-            run = ctx.object_send(agent_session.run, ctx.key(), start)
-            conversation.started(turn_id, await run.invocation_id())
 
 
 def context_range(turn_id: int, settings: Settings) -> range:
@@ -170,34 +141,11 @@ class _StateSerde(Serde[S | None]):
         try:
             return self._model.model_validate_json(buf)
         except ValidationError as exc:
-            first = exc.errors(include_url=False, include_context=False, include_input=False)[0]
-            where = "".join(f" in {part}" for part in reversed(first["loc"]))
-            raise broken(self._ctx, self._key, f"cannot be read ({first['msg']}{where})") from exc
+            raise broken(self._ctx, self._key, f"cannot be read ({problems_of(exc)})") from exc
 
     def serialize(self, obj: S | None) -> bytes:
         return b"" if obj is None else obj.model_dump_json().encode()
 
 
-def send_probe(
-    ctx: ObjectContext | ObjectSharedContext, turns: Iterable[OpenTurn], *, delay: timedelta | None = None
-) -> None:
-    """Have the runs of these turns probed, now or later; while such a probe of the same runs is open, it is enough."""
-    refs = tuple(TurnRef(turn_id=turn.turn_id, invocation_id=turn.invocation_id) for turn in turns if turn.sent)
-    if refs:
-        names = " ".join([*(ref.invocation_id for ref in refs), "" if delay is None else "later"])
-        same = hashlib.sha256(names.encode()).hexdigest()
-        request = ProbeRequest(turns=refs)
-        ctx.object_send(agent_session.probe, ctx.key(), request, idempotency_key=same, send_delay=delay)
-
-
 def put(ctx: ObjectContext, key: str, value: Stored) -> None:
     ctx.set(key, value)
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        max_iterations=settings.max_iterations,
-        tool_concurrency=settings.tool_concurrency,
-        max_tool_result_chars=settings.max_tool_result_chars,
-        llm_attempts=settings.llm_attempts,
-    )

@@ -6,15 +6,10 @@ Pure: no I/O, no Restate. Fields are only ever added, with a default, so that ne
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
 from app.turns.modes import Mode
-
-
-class Stored(BaseModel):
-    """A frozen value that is stored or journaled; unknown fields are ignored so that a rollback reads newer state."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+from app.values import Stored
 
 
 class Message(Stored):

@@ -2,10 +2,10 @@
 
 import pytest
 
+from app.hosting.unfit import CODE_CHANGED
 from app.turns.control import Cancel
 from app.turns.modes import Mode
 from app.turns.transcript import TurnStatus
-from app.turns.unfit import CODE_CHANGED
 from tests.support.fake_chat import FakeChat, said
 
 BUSY_MODES = [mode for mode in Mode if mode is not Mode.REJECT]

@@ -20,15 +20,18 @@ FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "base", "core", "manage
 # From the ground up; a module imports its own layer and those below it. A name stands for a module or a whole folder,
 # the longest one that fits decides.
 LAYERS = (
-    ("errors", "text", "turns", "turns.modes"),
-    ("settings", "turns.transcript", "hosting"),
-    ("boundary", "admin", "durable", "turns.context"),
+    ("text", "turns.modes"),
+    ("errors", "values", "address"),
+    ("settings", "turns.transcript"),
+    ("boundary", "admin", "durable", "hosting", "turns.context"),
     ("llm",),
     ("tools",),
-    ("turns.protocol", "turns.control", "turns.history", "turns.erasure", "turns.unfit"),
-    ("turns.moves", "turns.tool_calls"),
+    ("turns.protocol", "turns.control", "turns.history", "turns.erasure", "turns.tool_calls"),
+    ("turns.addresses", "turns.moves"),
     ("turns.conversation",),
-    ("chat", "turns.store", "turns.link", "turns.attempts", "agent_session"),
+    ("turns.store", "turns.link"),
+    ("turns.effects", "turns.attempts", "turns"),
+    ("chat", "agent_session"),  # neither imports the other: they know each other's addresses
     ("background",),
     ("agents",),
     ("hosting.stack", "hosting.rollout"),
@@ -89,6 +92,34 @@ def test_imports_point_down(path: Path) -> None:
         for name, strangers in STRANGERS.items():
             if fits(module, name):
                 assert not any(fits(other, stranger) for stranger in strangers), f"{module} must not know {other}"
+
+
+def test_no_circles() -> None:
+    """No file comes back to itself through what it imports, within a layer either."""
+    imports = {name: {other for other in imported(path) if other != name} for name, path in modules().items()}
+    assert circle_in(imports) is None
+
+
+def circle_in(imports: dict[str, set[str]]) -> list[str] | None:
+    """Return the modules of a circle, None if there is none."""
+    done: set[str] = set()
+
+    def visit(name: str, way: list[str]) -> list[str] | None:
+        if name in way:
+            return [*way[way.index(name) :], name]
+        if name in done:
+            return None
+        found = next((c for other in sorted(imports.get(name, ())) if (c := visit(other, [*way, name]))), None)
+        done.add(name)
+        return found
+
+    return next((found for name in sorted(imports) if (found := visit(name, []))), None)
+
+
+def test_circles_are_seen() -> None:
+    """A circle is found however long it is, and none where two ways lead to one file."""
+    assert circle_in({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()}) is None
+    assert circle_in({"a": {"b"}, "b": {"c"}, "c": {"d"}, "d": {"b"}}) == ["b", "c", "d", "b"]
 
 
 def test_files_are_small() -> None:

@@ -16,6 +16,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from app.background.declare.foreign import adapter_of, as_json
 from app.errors import DefinitionError, UsageError
 from app.text import clean_data
+from app.values import problems_of, quoted
 
 logger = logging.getLogger("background")
 
@@ -57,7 +58,7 @@ class Operation:
         """
         if self.parameter is None:
             if value is not None:
-                raise UsageError(f"{self.title} takes no input, got {_short(value)}: leave it out")
+                raise UsageError(f"{self.title} takes no input, got {quoted(value)}: leave it out")
             return ()
         if value is None and self.parameter.default is not self.parameter.empty:
             return ()
@@ -74,7 +75,7 @@ class Operation:
         try:
             return self._input.validate_python(value)
         except ValidationError as exc:
-            raise UsageError(f"Bad input for {self.title}. {_explain(exc, name)}") from exc
+            raise UsageError(f"Bad input for {self.title}. {problems_of(exc, within=name)}.") from exc
 
     def result(self, value: Any) -> Any:
         """Return a JSON value as what the return annotation promises.
@@ -86,7 +87,9 @@ class Operation:
             return self._output.validate_python(value)
         except ValidationError as exc:
             if value is not None:
-                raise UsageError(f"The result of {self.title} does not fit. {_explain(exc, 'return')}") from exc
+                raise UsageError(
+                    f"The result of {self.title} does not fit. {problems_of(exc, within='return')}."
+                ) from exc
         if self.title not in _warned:
             _warned.add(self.title)
             logger.warning("The result of %s is None, against its annotation", self.title)
@@ -142,15 +145,3 @@ def _why_no_json(exc: ValueError | RecursionError) -> str:
     if isinstance(exc, (PydanticSerializationError, UnicodeEncodeError)):  # the latter for a key that is no text
         return f"{exc}; use dicts, lists, pydantic models"
     return str(exc)
-
-
-def _explain(exc: ValidationError, parameter: str) -> str:
-    problems = []
-    for error in exc.errors(include_url=False, include_context=False):
-        field = ".".join([parameter, *(str(part) for part in error["loc"])])
-        problems.append(f"{field}: {error['msg']}, got {_short(error['input'])}")
-    return f"{'; '.join(problems)}."
-
-
-def _short(value: Any) -> str:
-    return repr(str(value)[:80])

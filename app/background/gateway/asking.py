@@ -13,9 +13,10 @@ from restate import Context, RunOptions
 from app.background.engine import admin
 from app.background.engine.standstill import Standstill
 from app.background.mailbox import service as background_agent
-from app.background.protocol import AgentDescription, Delivered, Delivery, Stored
+from app.background.protocol import AgentDescription, Delivered, Delivery
 from app.background.query import QUERY, Query, QueryAnswer, QueryTarget
 from app.errors import Conflict
+from app.values import Stored
 
 _TRIES = 8  # a run may end between the look and the question, and be followed by another
 _NEXT_TRY = timedelta(milliseconds=50)
@@ -62,7 +63,7 @@ async def send_and_wait(ctx: Context, agent_id: str, delivery: Delivery) -> Any:
     Errors: what the handler raised; Conflict within seconds if the run stands still for good.
     """
     reply, answer = ctx.awakeable(type_hint=object)
-    asking = delivery.model_copy(update={"reply": reply})
+    asking = delivery.changed(reply=reply)
     accepted: Delivered = await ctx.object_call(background_agent.deliver, agent_id, asking)
     pause = _FIRST_LOOK
     while True:

@@ -99,7 +99,7 @@ async def describe_agent(ctx: Context, request: AgentRequest) -> AgentDescriptio
     described: AgentDescription = await ctx.object_call(background_agent.describe, request.agent_id, arg=None)
     if described.status is not Status.RUNNING:
         return described
-    return described.model_copy(update={"blocked": await standstill_of(ctx, described.run_id)})
+    return described.changed(blocked=await standstill_of(ctx, described.run_id))
 
 
 @_public(background_agents)

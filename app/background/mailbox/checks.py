@@ -44,7 +44,7 @@ async def check_start(ctx: ObjectContext, request: StartRequest) -> StartRequest
         if request.event is not None:
             event = Delivery(role="event", name=request.event.name, input=request.event.input)
             check_delivery(definition, event)
-    return request.model_copy(update={"kind": found.agent.kind})
+    return request.changed(kind=found.agent.kind)
 
 
 async def answers_queries(ctx: ObjectSharedContext, agent_name: str) -> bool:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from app.background.protocol import Child, Event, Kind, Outcome, ParentClosePolicy, RunStart, Status, Stored
+from app.background.protocol import Child, Event, Kind, Outcome, ParentClosePolicy, RunStart, Status
+from app.values import Stored
 
 
 class Record(Stored):

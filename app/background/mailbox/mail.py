@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from restate import Context
 
-from app.background.protocol import MAILBOX, RUNS, Stored
+from app.background.protocol import MAILBOX, RUNS
+from app.values import Stored
 
 
 def tell_agent(ctx: Context, agent_id: str, handler: str, message: Stored, *, delay: timedelta | None = None) -> None:

@@ -263,4 +263,4 @@ class Mailbox:
 
     def _set(self, **fields: Any) -> None:
         if self.record is not None:
-            self.record = self.record.model_copy(update=fields)
+            self.record = self.record.changed(**fields)

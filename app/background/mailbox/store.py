@@ -23,15 +23,8 @@ from app.background.mailbox.control import (
 )
 from app.background.mailbox.mail import signal_of, tell_agent, tell_runs
 from app.background.mailbox.rules import Mailbox
-from app.background.protocol import (
-    RUN,
-    Child,
-    Event,
-    ParentClosePolicy,
-    RunOfAgent,
-    StopRequest,
-    Stored,
-)
+from app.background.protocol import RUN, Child, Event, ParentClosePolicy, RunOfAgent, StopRequest
+from app.values import Stored
 
 S = TypeVar("S", bound=Stored)
 

@@ -5,7 +5,7 @@ Owns the order only; what fits is checked by the model.
 
 from typing import Any
 
-from app.boundary import Input
+from app.values import Input
 
 
 class Positional(Input):

@@ -24,11 +24,11 @@ from app.background.protocol import (
     StartRequest,
     Status,
     StopRequest,
-    Stored,
 )
 from app.background.run.current import current_run, uuid
 from app.durable import current_loop, wait_for
 from app.errors import AgentFailed, Conflict, NotFound, UsageError
+from app.values import Stored, problems_of
 
 _AGENT_ID: TypeAdapter[str] = TypeAdapter(AgentId)
 
@@ -184,7 +184,7 @@ def _checked(child_id: str) -> str:
     try:
         return _AGENT_ID.validate_python(child_id)
     except ValidationError as exc:
-        raise UsageError(f"Bad id of a child. {exc.errors()[0]['msg']}") from exc
+        raise UsageError(f"Bad id of a child. {problems_of(exc)}") from exc
 
 
 def _either(agent_input: Any, workflow_input: Any) -> Any:

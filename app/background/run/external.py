@@ -10,10 +10,11 @@ from restate import TerminalError
 
 from app.background.client.handle import name_of, only_input
 from app.background.declare.operation import to_json
-from app.background.protocol import MAILBOX, Delivery, StopRequest, Stored
+from app.background.protocol import MAILBOX, Delivery, StopRequest
 from app.background.run.current import current_run
 from app.durable import Call
 from app.errors import Conflict, NotFound, UsageError
+from app.values import Stored
 
 
 def get_external_agent_handle(workflow_id: str, *, run_id: str | None = None) -> "ExternalAgentHandle":

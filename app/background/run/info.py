@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app import durable
-from app.background.protocol import Kind, Stored
+from app.background.protocol import Kind
+from app.values import Stored
 
 # Waking a suspended run replays its journal, about 60 µs for each entry.
 CONTINUE_AS_NEW_AFTER = 2000  # journal entries

@@ -13,10 +13,11 @@ from app.background.declare import registry
 from app.background.mailbox import service as background_agent
 from app.background.mailbox.checks import check_start
 from app.background.mailbox.mail import tell_runs
-from app.background.protocol import SCHEDULES, AgentDescription, ScheduleEnd, StartRequest, Status, Stored
+from app.background.protocol import SCHEDULES, AgentDescription, ScheduleEnd, StartRequest, Status
 from app.background.schedules.spec import ScheduleSpec
 from app.boundary import PATIENT_RETRIES, handler
 from app.errors import Conflict, NotFound
+from app.values import Stored
 
 background_schedule = VirtualObject(
     SCHEDULES, description="Starts a background agent again and again.", ingress_private=True, enable_lazy_state=True
@@ -87,18 +88,18 @@ async def tick(ctx: ObjectContext, tick: Tick) -> None:
         return
     now = await _now(ctx)
     missed = sum(1 for _ in schedule.spec.times_between(tick.due, now))
-    schedule = schedule.model_copy(update={"missed": schedule.missed + missed})
+    schedule = schedule.changed(missed=schedule.missed + missed)
     if not await _is_busy(ctx, schedule):
         schedule = await _start(ctx, schedule, tick.due)
     elif schedule.spec.when_busy == "skip":
-        schedule = schedule.model_copy(update={"skipped": schedule.skipped + 1})
+        schedule = schedule.changed(skipped=schedule.skipped + 1)
     else:
         if not schedule.pending:
             end = ScheduleEnd(
                 schedule_id=ctx.key(), agent_id=schedule.last_agent_id or "", tick=tick.model_dump(mode="json")
             )
             tell_runs(ctx, "watch_scheduled", end)
-        schedule = schedule.model_copy(update={"coalesced": schedule.coalesced + 1, "pending": True})
+        schedule = schedule.changed(coalesced=schedule.coalesced + 1, pending=True)
     _arm(ctx, schedule, tick.due, now)
 
 
@@ -107,7 +108,7 @@ async def released(ctx: ObjectContext, tick: Tick) -> None:
     """The agent that was busy has ended: start what was coalesced."""
     schedule = await _load(ctx)
     if schedule is not None and schedule.created_at == tick.created_at and schedule.pending:
-        started = await _start(ctx, schedule.model_copy(update={"pending": False}), tick.due)
+        started = await _start(ctx, schedule.changed(pending=False), tick.due)
         ctx.set(_RECORD, started)
 
 
@@ -137,7 +138,7 @@ async def _start(ctx: ObjectContext, schedule: Schedule, due: datetime) -> Sched
         changes = {"problem": f"{due:%Y-%m-%d %H:%M:%S}: {exc.message}"}
     else:
         changes = {"last_agent_id": agent_id, "started": schedule.started + 1, "problem": None}
-    return schedule.model_copy(update=changes)
+    return schedule.changed(**changes)
 
 
 async def _is_busy(ctx: ObjectContext, schedule: Schedule) -> bool:
@@ -153,7 +154,7 @@ async def _is_busy(ctx: ObjectContext, schedule: Schedule) -> bool:
 def _arm(ctx: ObjectContext, schedule: Schedule, due: datetime, now: datetime) -> Schedule:
     """Store the schedule and send the next tick to itself, if there is one."""
     next_at = schedule.spec.next_after(max(due, now))
-    armed = schedule.model_copy(update={"next_at": next_at})
+    armed = schedule.changed(next_at=next_at)
     if next_at is not None:
         delay = next_at + schedule.spec.delay_of(next_at, ctx.key()) - now
         next_tick = Tick(created_at=armed.created_at, due=next_at)

@@ -59,8 +59,6 @@ class DurableLoop(ReplayedLoop):
         self._tasks: dict[DurableTask[Any], None] = {}  # a dict, as sets have no order of their own
         self._task_factory: Callable[..., asyncio.Future[Any]] | None = None
         self._generators = Generators()
-        self._serial = 0
-        self._tasks_made = 0
         self._entries = 0
         self._refused = 0
         self._dead = False
@@ -181,14 +179,6 @@ class DurableLoop(ReplayedLoop):
             self._tasks.clear()
             self._pending.clear()
             self._conditions.clear()
-
-    def next_serial(self) -> int:
-        self._serial += 1
-        return self._serial
-
-    def next_task_name(self) -> str:
-        self._tasks_made += 1
-        return f"Task-{self._tasks_made}"
 
     def _running(self) -> AbstractContextManager[None]:
         return running(self, adopt_generator=self._generators.adopt)

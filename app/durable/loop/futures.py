@@ -6,18 +6,30 @@ They hold no logic of the loop.
 import asyncio
 import contextvars
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from restate import RestateDurableFuture
-
-if TYPE_CHECKING:
-    from app.durable.loop.event_loop import DurableLoop
 
 T = TypeVar("T")
 
 
 class AttemptOver(BaseException):
     """This attempt of the invocation has ended; durable code that runs on must unwind without touching the engine."""
+
+
+class NumberingLoop(asyncio.AbstractEventLoop):
+    """A loop that numbers its futures and tasks, from 1 in every attempt."""
+
+    _serial = 0
+    _tasks_made = 0
+
+    def next_serial(self) -> int:
+        self._serial += 1
+        return self._serial
+
+    def next_task_name(self) -> str:
+        self._tasks_made += 1
+        return f"Task-{self._tasks_made}"
 
 
 class Ordered:
@@ -32,7 +44,7 @@ class Ordered:
 class DurableFuture(Ordered, asyncio.Future[T]):
     """An asyncio future with an order."""
 
-    def __init__(self, *, loop: "DurableLoop") -> None:
+    def __init__(self, *, loop: NumberingLoop) -> None:
         self.serial = loop.next_serial()
         super().__init__(loop=loop)
 
@@ -47,7 +59,7 @@ class DurableTask(Ordered, asyncio.Task[T]):
         self,
         coro: Coroutine[Any, Any, T],
         *,
-        loop: "DurableLoop",
+        loop: NumberingLoop,
         name: str | None = None,
         context: contextvars.Context | None = None,
         **options: Any,

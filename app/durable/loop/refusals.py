@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from app.durable.loop.futures import AttemptOver
+from app.durable.loop.futures import AttemptOver, NumberingLoop
 from app.errors import DeterminismError
 
 _STEP = "a replay could not repeat it. Do this inside a step."
@@ -25,7 +25,7 @@ _REASONS = {
 }
 
 
-class ReplayedLoop(asyncio.AbstractEventLoop):
+class ReplayedLoop(NumberingLoop):
     """A loop whose only source of events is a journal.
 
     Errors: what it does not offer raises DeterminismError; AttemptOver at the end of an attempt, which no

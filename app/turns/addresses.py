@@ -1,0 +1,44 @@
+"""The private handlers of a chat: what ChatService and AgentSession say to each other, and to themselves.
+
+Names are stored in journals: they change only with a migration note.
+"""
+
+from types import NoneType
+
+from app.address import ObjectAddress
+from app.turns.protocol import (
+    BeginAnswer,
+    EndTurn,
+    EraseRequest,
+    ProbeRequest,
+    Ready,
+    Report,
+    TakeInput,
+    TakenInput,
+    TurnEnd,
+    TurnRef,
+    TurnResult,
+    TurnStart,
+)
+
+CHAT_SERVICE = "ChatService"
+AGENT_SESSION = "AgentSession"
+
+# From ChatService to AgentSession
+
+RUN = ObjectAddress(AGENT_SESSION, "run", TurnStart, TurnResult)
+SETTLE = ObjectAddress(AGENT_SESSION, "settle", TurnRef, NoneType)
+PROBE = ObjectAddress(AGENT_SESSION, "probe", ProbeRequest, NoneType)
+
+# From AgentSession to ChatService
+
+BEGIN_TURN = ObjectAddress(CHAT_SERVICE, "begin_turn", TurnRef, BeginAnswer)
+READY = ObjectAddress(CHAT_SERVICE, "ready", Ready, NoneType)
+TAKE_INPUT = ObjectAddress(CHAT_SERVICE, "take_input", TakeInput, TakenInput)
+RECORD = ObjectAddress(CHAT_SERVICE, "record", Report, NoneType)
+END_TURN = ObjectAddress(CHAT_SERVICE, "end_turn", EndTurn, TurnEnd)
+SETTLE_TURN = ObjectAddress(CHAT_SERVICE, "settle_turn", TurnRef, NoneType)
+
+# From ChatService to itself
+
+ERASE_JOURNALS = ObjectAddress(CHAT_SERVICE, "erase_journals", EraseRequest, NoneType)

@@ -1,0 +1,69 @@
+"""What a change of a chat wants done, carried out: runs are sent, cancelled, rung and looked after.
+
+Decides nothing, stores nothing.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from datetime import timedelta
+
+from restate import ObjectContext, ObjectSharedContext
+
+from app.durable import get_logger
+from app.settings import Settings
+from app.turns.addresses import PROBE, RUN, SETTLE
+from app.turns.control import Cancel, Effect, OpenTurn, Probe, RingDoorbell, Settle, Start
+from app.turns.conversation import Conversation
+from app.turns.protocol import Limits, ProbeRequest, Ring, TurnRef, TurnStart
+from app.turns.store import context_of
+
+SETTLE_DELAY = timedelta(milliseconds=250)  # so that it does not stand between an interrupted turn and the next one
+
+logger = get_logger("chat")
+
+
+async def carry_out(ctx: ObjectContext, conversation: Conversation, settings: Settings) -> None:
+    """Carry out the effects of a change, in order. It is stored afterwards: not at all if the handler is cancelled."""
+    for effect in conversation.effects:
+        await _do(ctx, conversation, effect, settings)
+
+
+async def _do(ctx: ObjectContext, conversation: Conversation, effect: Effect, settings: Settings) -> None:
+    match effect:
+        case Cancel(invocation_id):
+            ctx.cancel_invocation(invocation_id)
+        case RingDoorbell(awakeable_id, steer, content):
+            ctx.resolve_awakeable(awakeable_id, Ring(steer=steer, content=content))
+        case Settle(turn_id):  # after its Start, so that it waits in the queue of the key behind the run
+            run_id = conversation.turns[turn_id].invocation_id
+            ref = TurnRef(turn_id=turn_id, invocation_id=run_id)
+            SETTLE.send(ctx, ctx.key(), ref, delay=SETTLE_DELAY)
+        case Probe(turn_ids):
+            send_probe(ctx, (turn for turn in conversation.session.open if turn.turn_id in turn_ids))
+        case Start(turn_id, with_context):
+            logger.info("Starting new agent run for %s (turn %d)", ctx.key(), turn_id)
+            context = await context_of(ctx, conversation, turn_id, settings) if with_context else None
+            start = TurnStart(turn_id=turn_id, limits=_limits(settings), context=context)
+            run = RUN.send(ctx, ctx.key(), start)
+            conversation.started(turn_id, await run.invocation_id())
+
+
+def send_probe(
+    ctx: ObjectContext | ObjectSharedContext, turns: Iterable[OpenTurn], *, delay: timedelta | None = None
+) -> None:
+    """Have the runs of these turns probed, now or later; while such a probe of the same runs is open, it is enough."""
+    refs = tuple(TurnRef(turn_id=turn.turn_id, invocation_id=turn.invocation_id) for turn in turns if turn.sent)
+    if refs:
+        names = " ".join([*(ref.invocation_id for ref in refs), "" if delay is None else "later"])
+        same = hashlib.sha256(names.encode()).hexdigest()
+        request = ProbeRequest(turns=refs)
+        PROBE.send(ctx, ctx.key(), request, idempotency_key=same, delay=delay)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_iterations=settings.max_iterations,
+        tool_concurrency=settings.tool_concurrency,
+        max_tool_result_chars=settings.max_tool_result_chars,
+        llm_attempts=settings.llm_attempts,
+    )
