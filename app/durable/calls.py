@@ -1,4 +1,4 @@
-"""Durable calls: another handler is called by name, and its invocation ends with the wait for it.
+"""Durable calls: another handler is called, and its invocation ends with the wait for it.
 
 Owns the call and its cancellation; it does not know what is called.
 """
@@ -10,21 +10,22 @@ from typing import cast
 from restate.serde import BytesSerde
 from restate.server_context import ServerInvocationContext
 
+from app.address import Address, I, O, Written
 from app.durable.waits import current_loop
 
 
 class Call:
-    """A call of a handler by name, under way; with `key`, of a virtual object.
+    """A call of a handler, under way; with `key`, of a virtual object. `answer` is its answer as JSON.
 
     Durable: three journal entries.
     Errors: restate.TerminalError as the handler raised it. Restate waits for a service that nobody serves.
     """
 
-    def __init__(self, service: str, handler: str, argument: bytes, *, key: str | None = None) -> None:
+    def __init__(self, address: Address[I, O], request: I, *, key: str | None = None) -> None:
         self._loop = current_loop()
         # The SDK gives the id of the invocation to the real loop only; here it must be awaited on the durable one.
         self._ctx = cast(ServerInvocationContext, self._loop.ctx)
-        self._handles = self._ctx.vm.sys_call(service, handler, argument, key)
+        self._handles = self._ctx.vm.sys_call(address.service, address.name, Written().serialize(request), key)
         self._cancelled = False
         self.answer = self._loop.wait_for(self._ctx.create_future(self._handles.result_handle, BytesSerde()))
 

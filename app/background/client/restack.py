@@ -19,7 +19,7 @@ from app.background.protocol import (
 )
 from app.background.published.ignored import NO_WEBHOOKS, ignored, say_what_is_ignored
 from app.background.published.options import CloudConnectionOptions, ResourceOptions, ServiceOptions
-from app.background.schedules.service import Schedule, ScheduleList
+from app.background.schedules.protocol import Schedule, ScheduleList
 from app.background.schedules.spec import ScheduleSpec
 from app.settings import get_settings
 

@@ -7,11 +7,14 @@ import asyncio
 import logging
 import re
 import time
+from functools import cache
 
 import httpx
 
+from app.address import ServiceAddress
 from app.background.engine import deployments
 from app.background.engine.admin import is_served
+from app.background.protocol import CALL, FunctionCall
 from app.errors import AgentError
 
 GRACE_S = 5  # for a service that starts at the same time as the agent that calls it
@@ -33,6 +36,12 @@ def functions_service(task_queue: str) -> str:
 def function_service(task_queue: str, name: str) -> str:
     """Return the name of the service of one function. What Restate takes in no name is written in hex."""
     return f"{functions_service(task_queue)}.{_NOT_IN_A_NAME.sub(lambda char: f'-{ord(char[0]):x}-', name)}"
+
+
+@cache
+def called_at(service: str) -> ServiceAddress[FunctionCall, object]:
+    """Return the handler of a service that runs its function; of an object of an earlier version, with a key."""
+    return ServiceAddress(service, CALL, FunctionCall, object)
 
 
 async def why_not_served(task_queue: str, name: str, agent_id: str) -> str:

@@ -5,7 +5,6 @@ Owns retries, and what a call says; an attempt is in `attempt.py`. Knows nothing
 
 import asyncio
 import itertools
-import json
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -18,10 +17,10 @@ from app.background.engine.admin import is_served
 from app.background.functions.attempt import Attempt
 from app.background.functions.info import FunctionInfo
 from app.background.functions.limits import Gate, Limits
-from app.background.functions.routes import function_service, functions_service
+from app.background.functions.routes import called_at, function_service, functions_service
 from app.background.functions.workers import Workers
-from app.background.protocol import CALL, FunctionCall
-from app.boundary import PATIENT_RETRIES, handler
+from app.background.protocol import FunctionCall
+from app.boundary import PATIENT_RETRIES, private_handler
 from app.durable import RetryPolicy, run_durably, step, to_terminal_error
 from app.errors import StepFailed, UsageError
 from app.settings import get_settings
@@ -44,8 +43,8 @@ def service_of_function(task_queue: str, name: str, *, inactivity_timeout: timed
         abort_timeout=inactivity_timeout,
     )
 
-    @handler(service, private=True, retries=PATIENT_RETRIES)
-    async def call(ctx: Context, request: FunctionCall) -> Any:
+    @private_handler(service, called_at(service.name), retries=PATIENT_RETRIES)
+    async def call(ctx: Context, request: FunctionCall) -> object:
         """Run the function with the timeouts and the retries of its step."""
         return await _execute(ctx, task_queue, name, request)
 
@@ -63,16 +62,15 @@ def functions_object(task_queue: str, *, inactivity_timeout: timedelta | None) -
         abort_timeout=inactivity_timeout,
     )
 
-    @handler(functions, private=True, kind="shared", retries=PATIENT_RETRIES)
-    async def call(ctx: ObjectSharedContext, request: FunctionCall) -> Any:
+    @private_handler(functions, called_at(functions.name), kind="shared", retries=PATIENT_RETRIES)
+    async def call(ctx: ObjectSharedContext, request: FunctionCall) -> object:
         """Run a function here, or where it is served."""
         name = ctx.key()
         service = function_service(task_queue, name)
         if name not in registry.functions_of(task_queue) and await ctx.run_typed(
             f"is {service} served?", is_served, RunOptions(max_attempts=3), service=service
         ):
-            body = await ctx.generic_call(service, CALL, request.model_dump_json().encode())
-            return json.loads(body) if body else None
+            return await called_at(service).call(ctx, request)
         return await _execute(ctx, task_queue, name, request)
 
     return functions

@@ -12,9 +12,10 @@ from restate import Context, RunOptions
 
 from app.background.engine import admin
 from app.background.engine.standstill import Standstill
-from app.background.mailbox import service as background_agent
-from app.background.protocol import AgentDescription, Delivered, Delivery
-from app.background.query import QUERY, Query, QueryAnswer, QueryTarget
+from app.background.mailbox import addresses as mailbox
+from app.background.protocol import Delivery
+from app.background.query import Query
+from app.background.run.addresses import query_of
 from app.errors import Conflict
 from app.values import Stored
 
@@ -36,13 +37,11 @@ async def ask(ctx: Context, agent_id: str, query: Delivery) -> Any:
     Errors: NotFound, UsageError; Conflict for an agent that has ended, or whose run stands still for good.
     """
     for _ in range(_TRIES):
-        target: QueryTarget = await ctx.object_call(background_agent.look, agent_id, query)
+        target = await mailbox.LOOK.call(ctx, agent_id, query)
         if not target.answers_queries:
             break
         question = Query(run_id=target.run_id, through=target.through, name=query.name, input=query.input)
-        answer = QueryAnswer.model_validate_json(
-            await ctx.generic_call(target.agent_name, QUERY, question.model_dump_json().encode())
-        )
+        answer = await query_of(target.agent_name).call(ctx, question)
         if answer.where == "here":
             return answer.value
         if answer.where == "blocked":
@@ -64,13 +63,13 @@ async def send_and_wait(ctx: Context, agent_id: str, delivery: Delivery) -> Any:
     """
     reply, answer = ctx.awakeable(type_hint=object)
     asking = delivery.changed(reply=reply)
-    accepted: Delivered = await ctx.object_call(background_agent.deliver, agent_id, asking)
+    accepted = await mailbox.DELIVER.call(ctx, agent_id, asking)
     pause = _FIRST_LOOK
     while True:
         match await restate.select(answer=answer, pause=ctx.sleep(pause)):
             case ["answer", value]:
                 return value
-        described: AgentDescription = await ctx.object_call(background_agent.describe, agent_id, arg=None)
+        described = await mailbox.DESCRIBE.call(ctx, agent_id, None)
         what = f"{delivery.name!r} was accepted as number {accepted.seq} and waits"
         _require_not_blocked(await standstill_of(ctx, described.run_id, retry=True), what)
         pause = min(pause * 2, _LAST_LOOK)

@@ -12,15 +12,14 @@ from restate import Context, RunOptions, TerminalError
 
 from app.background.engine import admin
 from app.background.gateway.asking import ask, send_and_wait, standstill_of
-from app.background.mailbox import service as background_agent
+from app.background.mailbox import addresses as mailbox
 from app.background.mailbox.checks import check_size
-from app.background.mailbox.control import Record
+from app.background.mailbox.control import Record, description_of
 from app.background.protocol import (
     FRONT_DOOR,
     AgentDescription,
     AgentList,
     AgentRequest,
-    Delivered,
     Delivery,
     GetAgentState,
     ListAgents,
@@ -34,8 +33,8 @@ from app.background.protocol import (
     StopRequest,
     WaitRequest,
 )
-from app.background.schedules import service as schedules
-from app.background.schedules.service import CreateSchedule, Schedule, ScheduleList
+from app.background.schedules import addresses as schedules
+from app.background.schedules.protocol import CreateSchedule, Schedule, ScheduleList
 from app.boundary import PATIENT_RETRIES, handler
 from app.errors import AgentFailed
 from app.text import clean
@@ -57,9 +56,9 @@ async def schedule_agent(ctx: Context, request: ScheduleAgent) -> Started:
     )
     if request.schedule is not None:
         create = CreateSchedule(spec=request.schedule, start=start)
-        await ctx.object_call(schedules.create, request.agent_id, create)
+        await schedules.CREATE.call(ctx, request.agent_id, create)
         return Started(agent_id=request.agent_id, run_id=request.agent_id)
-    return await ctx.object_call(background_agent.start, request.agent_id, start)
+    return await mailbox.START.call(ctx, request.agent_id, start)
 
 
 @_public(background_agents)
@@ -68,7 +67,7 @@ async def send_agent_event(ctx: Context, request: SendAgentEvent) -> Any:
     check_size(request.event_input, "event_input")
     delivery = Delivery(role="event", name=request.event_name, input=request.event_input, run_id=request.run_id)
     if not request.wait_for_completion:
-        delivered: Delivered = await ctx.object_call(background_agent.deliver, request.agent_id, delivery)
+        delivered = await mailbox.DELIVER.call(ctx, request.agent_id, delivery)
         return delivered.model_dump()
     return await send_and_wait(ctx, request.agent_id, delivery)
 
@@ -85,7 +84,7 @@ async def get_agent_state(ctx: Context, request: GetAgentState) -> Any:
 async def get_agent_result(ctx: Context, request: AgentRequest) -> Any:
     """Wait for the end of an agent and return its result; an error with its text if it has none."""
     waiter, ended = ctx.awakeable(type_hint=Outcome)
-    await ctx.object_call(background_agent.wait, request.agent_id, WaitRequest(waiter=waiter, run_id=request.run_id))
+    await mailbox.WAIT.call(ctx, request.agent_id, WaitRequest(waiter=waiter, run_id=request.run_id))
     outcome = await ended
     if outcome.status is not Status.COMPLETED:
         status = AgentFailed.status if outcome.status is Status.FAILED else 409
@@ -96,7 +95,7 @@ async def get_agent_result(ctx: Context, request: AgentRequest) -> Any:
 @_public(background_agents)
 async def describe_agent(ctx: Context, request: AgentRequest) -> AgentDescription:
     """Return status, run, parent and children of an agent, why it failed, and why its run stands still if it does."""
-    described: AgentDescription = await ctx.object_call(background_agent.describe, request.agent_id, arg=None)
+    described = await mailbox.DESCRIBE.call(ctx, request.agent_id, None)
     if described.status is not Status.RUNNING:
         return described
     return described.changed(blocked=await standstill_of(ctx, described.run_id))
@@ -106,7 +105,7 @@ async def describe_agent(ctx: Context, request: AgentRequest) -> AgentDescriptio
 async def list_agents(ctx: Context, request: ListAgents) -> AgentList:
     """List agents, by id; `agent_name` and `status` choose."""
     records = await ctx.run_typed("agents", admin.stored_records, RunOptions(max_attempts=3))
-    described = (background_agent.describe_record(key, Record(**record)) for key, record in sorted(records))
+    described = (description_of(key, Record(**record)) for key, record in sorted(records))
     wanted = [
         agent
         for agent in described
@@ -118,25 +117,25 @@ async def list_agents(ctx: Context, request: ListAgents) -> AgentList:
 @_public(background_agents)
 async def cancel_agent(ctx: Context, request: AgentRequest) -> None:
     """Ask an agent to end: its `finally` blocks run and may take steps."""
-    await ctx.object_call(background_agent.cancel, request.agent_id, StopRequest(run_id=request.run_id))
+    await mailbox.CANCEL.call(ctx, request.agent_id, StopRequest(run_id=request.run_id))
 
 
 @_public(background_agents)
 async def terminate_agent(ctx: Context, request: AgentRequest) -> None:
     """End an agent at once; none of its code runs any more."""
-    await ctx.object_call(background_agent.terminate, request.agent_id, StopRequest(run_id=request.run_id))
+    await mailbox.TERMINATE.call(ctx, request.agent_id, StopRequest(run_id=request.run_id))
 
 
 @_public(background_agents)
 async def purge_agent(ctx: Context, request: AgentRequest) -> None:
     """Erase what is known of an agent that has ended."""
-    await ctx.object_call(background_agent.purge, request.agent_id, arg=None)
+    await mailbox.PURGE.call(ctx, request.agent_id, None)
 
 
 @_public(background_agents)
 async def describe_schedule(ctx: Context, request: ScheduleRequest) -> Schedule:
     """Say when a schedule is due, and what it has started, skipped, coalesced and missed."""
-    return await ctx.object_call(schedules.describe, request.schedule_id, arg=None)
+    return await schedules.DESCRIBE.call(ctx, request.schedule_id, None)
 
 
 @_public(background_agents)
@@ -149,4 +148,4 @@ async def list_schedules(ctx: Context) -> ScheduleList:
 @_public(background_agents)
 async def delete_schedule(ctx: Context, request: ScheduleRequest) -> None:
     """Start nothing any more; the agents that it has started go on."""
-    await ctx.object_call(schedules.delete, request.schedule_id, arg=None)
+    await schedules.DELETE.call(ctx, request.schedule_id, None)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from app.background.protocol import Child, Event, Kind, Outcome, ParentClosePolicy, RunStart, Status
+from app.background.protocol import AgentDescription, Child, Event, Kind, Outcome, ParentClosePolicy, RunStart, Status
 from app.values import Stored
 
 
@@ -29,6 +29,19 @@ class Record(Stored):
     parent_run_id: str | None = None
     waiters: tuple[str, ...] = ()
     outcome: Outcome | None = None
+
+
+def description_of(agent_id: str, record: Record, children: tuple[str, ...] = ()) -> AgentDescription:
+    """Return a record as clients see it."""
+    return AgentDescription(
+        agent_id=agent_id,
+        children=children,
+        events=record.last_seq - record.queries,
+        failure=record.outcome.failure if record.outcome else None,
+        **record.model_dump(
+            include={"agent_name", "kind", "status", "run_id", "run_number", "task_queue", "parent_id"}
+        ),
+    )
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,34 @@ The handlers are short: load, decide (in `rules.py`), carry out the effects, sto
 """
 
 from datetime import timedelta
-from functools import partial
 
 from restate import ObjectContext, ObjectSharedContext, VirtualObject
 
 from app.background.declare import registry
 from app.background.failure import status_of, text_of
+from app.background.mailbox.addresses import (
+    ADOPT,
+    CANCEL,
+    CLOSE,
+    DELIVER,
+    DESCRIBE,
+    DISOWN,
+    END,
+    HANDLED,
+    LOOK,
+    NEXT_RUN,
+    PURGE,
+    RUN_DIED,
+    START,
+    START_CHILD,
+    TERMINATE,
+    WAIT,
+)
 from app.background.mailbox.checks import answers_queries, check_delivery, check_start
-from app.background.mailbox.control import Record
+from app.background.mailbox.control import Record, description_of
+from app.background.mailbox.effects import carry_out
 from app.background.mailbox.rules import Mailbox
-from app.background.mailbox.store import CHILDREN_KEY, RECORD_KEY, Children, commit, get, load, load_all
+from app.background.mailbox.store import CHILDREN_KEY, RECORD_KEY, Children, get, load, load_all, save
 from app.background.protocol import (
     MAILBOX,
     AgentDescription,
@@ -31,10 +49,8 @@ from app.background.protocol import (
     WaitRequest,
 )
 from app.background.query import QueryTarget
-from app.boundary import PATIENT_RETRIES, PUBLIC_RETRIES, handler
+from app.boundary import PATIENT_RETRIES, PUBLIC_RETRIES, private_handler
 from app.errors import UsageError
-
-_private = partial(handler, private=True, retries=PATIENT_RETRIES)
 
 background_agent = VirtualObject(
     MAILBOX,
@@ -47,24 +63,24 @@ background_agent = VirtualObject(
 # For clients, through BackgroundAgents
 
 
-@_private(background_agent)
+@private_handler(background_agent, START, retries=PATIENT_RETRIES)
 async def start(ctx: ObjectContext, request: StartRequest) -> Started:
     """Start the agent, or send it the event if it runs."""
     return await _start(ctx, request)
 
 
-@_private(background_agent)
+@private_handler(background_agent, DELIVER, retries=PATIENT_RETRIES)
 async def deliver(ctx: ObjectContext, delivery: Delivery) -> Delivered:
     """Number an event and send it to the run."""
     mailbox = await load(ctx)
     _check_delivery(mailbox, delivery)
     seq = mailbox.deliver(delivery)
-    await commit(ctx, mailbox)
+    await _commit(ctx, mailbox)
     return Delivered(agent_id=ctx.key(), run_id=mailbox.known().run_id, seq=seq)
 
 
-@handler(
-    background_agent, private=True, kind="shared", retries=PUBLIC_RETRIES, journal_retention=timedelta(0)
+@private_handler(
+    background_agent, LOOK, kind="shared", retries=PUBLIC_RETRIES, journal_retention=timedelta(0)
 )  # a read leaves nothing behind
 async def look(ctx: ObjectSharedContext, delivery: Delivery) -> QueryTarget:
     """Return the run that a query is for, and the last event that was accepted before it."""
@@ -77,33 +93,33 @@ async def look(ctx: ObjectSharedContext, delivery: Delivery) -> QueryTarget:
     )
 
 
-@_private(background_agent)
+@private_handler(background_agent, CANCEL, retries=PATIENT_RETRIES)
 async def cancel(ctx: ObjectContext, request: StopRequest) -> None:
     """Ask the agent to end."""
     mailbox = await load(ctx)
     if _is_meant(mailbox, request):
         mailbox.cancel(run_id=request.run_id)
-        await commit(ctx, mailbox)
+        await _commit(ctx, mailbox)
 
 
-@_private(background_agent)
+@private_handler(background_agent, TERMINATE, retries=PATIENT_RETRIES)
 async def terminate(ctx: ObjectContext, request: StopRequest) -> None:
     """End the agent at once."""
     mailbox = await load_all(ctx)
     if _is_meant(mailbox, request):
         mailbox.terminate(run_id=request.run_id)
-        await commit(ctx, mailbox)
+        await _commit(ctx, mailbox)
 
 
-@_private(background_agent)
+@private_handler(background_agent, WAIT, retries=PATIENT_RETRIES)
 async def wait(ctx: ObjectContext, request: WaitRequest) -> None:
     """Register an awakeable for the outcome."""
     mailbox = await load(ctx)
     mailbox.wait(request.waiter, run_id=request.run_id)
-    await commit(ctx, mailbox)
+    await _commit(ctx, mailbox)
 
 
-@_private(background_agent)
+@private_handler(background_agent, PURGE, retries=PATIENT_RETRIES)
 async def purge(ctx: ObjectContext) -> None:
     """Erase what is known of an agent that has ended."""
     mailbox = await load(ctx)
@@ -111,75 +127,62 @@ async def purge(ctx: ObjectContext) -> None:
     ctx.clear_all()
 
 
-@_private(background_agent, kind="shared")
+@private_handler(background_agent, DESCRIBE, kind="shared", retries=PATIENT_RETRIES)
 async def describe(ctx: ObjectSharedContext) -> AgentDescription:
     """Return the status of the agent, its run and its children."""
     children = get(ctx, CHILDREN_KEY, Children)
     mailbox = Mailbox(ctx.key(), await get(ctx, RECORD_KEY, Record))
     known = await children or Children()
-    return describe_record(ctx.key(), mailbox.known(), tuple(child.agent_id for child in known.children))
-
-
-def describe_record(agent_id: str, record: Record, children: tuple[str, ...] = ()) -> AgentDescription:
-    """Return a record as clients see it."""
-    return AgentDescription(
-        agent_id=agent_id,
-        children=children,
-        events=record.last_seq - record.queries,
-        failure=record.outcome.failure if record.outcome else None,
-        **record.model_dump(
-            include={"agent_name", "kind", "status", "run_id", "run_number", "task_queue", "parent_id"}
-        ),
-    )
+    return description_of(ctx.key(), mailbox.known(), tuple(child.agent_id for child in known.children))
 
 
 # For runs
 
 
-@_private(background_agent)
+@private_handler(background_agent, HANDLED, retries=PATIENT_RETRIES)
 async def handled(ctx: ObjectContext, report: Handled) -> None:
     """Forget events that were handled."""
     mailbox = await load(ctx)
     mailbox.handled(report)
-    await commit(ctx, mailbox)
+    await _commit(ctx, mailbox)
 
 
-@_private(background_agent)
+@private_handler(background_agent, NEXT_RUN, retries=PATIENT_RETRIES)
 async def next_run(ctx: ObjectContext, request: NextRun) -> None:
     """Continue as new."""
     mailbox = await load_all(ctx)
     mailbox.next_run(request)
-    await commit(ctx, mailbox)
+    await _commit(ctx, mailbox)
 
 
-@_private(background_agent)
+@private_handler(background_agent, CLOSE, retries=PATIENT_RETRIES)
 async def close(ctx: ObjectContext, request: Close) -> None:
     """Close the agent unless it must handle more events; the answer goes to the awakeable of the run."""
     mailbox = await load_all(ctx)
     mailbox.close(request)
-    await commit(ctx, mailbox)
+    await _commit(ctx, mailbox)
 
 
-@_private(background_agent)
+@private_handler(background_agent, END, retries=PATIENT_RETRIES)
 async def end(ctx: ObjectContext, request: End) -> None:
     """Close the agent after its last events."""
     mailbox = await load_all(ctx)
     mailbox.end(request)
-    await commit(ctx, mailbox)
+    await _commit(ctx, mailbox)
 
 
-@_private(background_agent)
+@private_handler(background_agent, RUN_DIED, retries=PATIENT_RETRIES)
 async def run_died(ctx: ObjectContext, request: RunOfAgent) -> None:
     """Close the agent of a run that was killed."""
     mailbox = await load_all(ctx)
     mailbox.run_died(request.run_id)
-    await commit(ctx, mailbox)
+    await _commit(ctx, mailbox)
 
 
 # For parents and children
 
 
-@_private(background_agent)
+@private_handler(background_agent, START_CHILD, retries=PATIENT_RETRIES)
 async def start_child(ctx: ObjectContext, request: StartRequest) -> None:
     """Start the agent as a child; the answer goes to the awakeable of the parent's run."""
     reply = request.reply or ""
@@ -191,27 +194,33 @@ async def start_child(ctx: ObjectContext, request: StartRequest) -> None:
         ctx.resolve_awakeable(reply, started)
 
 
-@_private(background_agent)
+@private_handler(background_agent, ADOPT, retries=PATIENT_RETRIES)
 async def adopt(ctx: ObjectContext, child: Child) -> None:
     """Note a child that has started."""
     mailbox = await load_all(ctx)
     mailbox.adopt(child)
-    await commit(ctx, mailbox)
+    await _commit(ctx, mailbox)
 
 
-@_private(background_agent)
+@private_handler(background_agent, DISOWN, retries=PATIENT_RETRIES)
 async def disown(ctx: ObjectContext, child: Child) -> None:
     """Forget a child that has ended."""
     mailbox = await load_all(ctx)
     mailbox.disown(child.agent_id)
-    await commit(ctx, mailbox)
+    await _commit(ctx, mailbox)
+
+
+async def _commit(ctx: ObjectContext, mailbox: Mailbox) -> None:
+    """Carry out what the change wants done, and store it."""
+    await carry_out(ctx, mailbox)
+    save(ctx, mailbox)
 
 
 async def _start(ctx: ObjectContext, request: StartRequest) -> Started:
     checked = await check_start(ctx, request)
     mailbox = await load(ctx)
     started = mailbox.start(checked)
-    await commit(ctx, mailbox)
+    await _commit(ctx, mailbox)
     return Started(agent_id=ctx.key(), run_id=mailbox.known().run_id, started=started)
 
 

@@ -15,7 +15,7 @@ from restate import TerminalError
 from app.background.declare.definition import AgentDefinition, definition_of
 from app.background.declare.names import AgentId
 from app.background.declare.operation import to_json
-from app.background.mailbox.mail import tell_agent
+from app.background.mailbox import addresses as mailbox
 from app.background.protocol import (
     DEFAULT_QUEUE,
     Outcome,
@@ -130,7 +130,7 @@ class _Child:
             waiter=waiter,
             parent_run_id=_own_run_id(),
         )
-        tell_agent(self._ctx, self._id, "start_child", request)
+        mailbox.START_CHILD.send(self._ctx, self._id, request)
         try:
             started = await wait_for(answer)
         except TerminalError as exc:
@@ -146,7 +146,7 @@ class _Child:
             await asyncio.wait((outcome,), timeout=timeout_s)
         except asyncio.CancelledError:
             if cancellation is not ChildCancellation.ABANDON:
-                tell_agent(self._ctx, self._id, "cancel", StopRequest(parent_id=current_run().info.agent_id))
+                mailbox.CANCEL.send(self._ctx, self._id, StopRequest(parent_id=current_run().info.agent_id))
             while cancellation is ChildCancellation.WAIT_CANCELLATION_COMPLETED and not outcome.done():
                 with suppress(asyncio.CancelledError):
                     await asyncio.wait((outcome,))
@@ -163,7 +163,7 @@ class _Child:
     def terminate(self, *, run_id: str | None = None, after: timedelta | None = None) -> None:
         """End the child at once, or after some time if that run is still its current one."""
         request = StopRequest(parent_id=current_run().info.agent_id, run_id=run_id)
-        tell_agent(self._ctx, self._id, "terminate", request, delay=after)
+        mailbox.TERMINATE.send(self._ctx, self._id, request, delay=after)
 
 
 def _own_run_id() -> str | None:

@@ -10,8 +10,9 @@ from typing import Any, Literal
 from app.background.declare.definition import AgentDefinition
 from app.background.declare.operation import Operation, to_json
 from app.background.failure import Interrupted, ends_attempt, harmless, status_of, text_of
-from app.background.mailbox.mail import signal_of, tell_agent
+from app.background.mailbox.addresses import HANDLED
 from app.background.protocol import Event, Handled, RunStart
+from app.background.run.addresses import signal_of
 from app.durable import condition, current_loop, get_logger, wait_for
 from app.errors import NotFound
 from app.settings import get_settings
@@ -149,4 +150,5 @@ class Events:
         through = min(self._open) - 1 if self._open else self.taken
         if through - self._acknowledged >= ACK_EVERY:
             self._acknowledged = through
-            tell_agent(current_loop().ctx, self._agent_id, "handled", Handled(run_id=self._run_id, through=through))
+            report = Handled(run_id=self._run_id, through=through)
+            HANDLED.send(current_loop().ctx, self._agent_id, report)

@@ -8,13 +8,14 @@ from typing import Any
 
 from restate import TerminalError
 
+from app.address import I, O, ObjectAddress
 from app.background.client.handle import name_of, only_input
 from app.background.declare.operation import to_json
-from app.background.protocol import MAILBOX, Delivery, StopRequest
+from app.background.mailbox import addresses as mailbox
+from app.background.protocol import Delivery, StopRequest
 from app.background.run.current import current_run
 from app.durable import Call
 from app.errors import Conflict, NotFound, UsageError
-from app.values import Stored
 
 
 def get_external_agent_handle(workflow_id: str, *, run_id: str | None = None) -> "ExternalAgentHandle":
@@ -43,14 +44,15 @@ class ExternalAgentHandle:
         """Send an event with `arg`, or the only one of `args`; return when it is accepted."""
         name = name_of(signal)
         given = to_json(only_input(arg, args), f"The input of event {name!r}")
-        await self._ask("deliver", Delivery(role="event", name=name, input=given, run_id=self.run_id))
+        delivery = Delivery(role="event", name=name, input=given, run_id=self.run_id)
+        await self._ask(mailbox.DELIVER, delivery)
 
     async def cancel(self) -> None:
         """Ask the agent to end; its `finally` blocks run."""
-        await self._ask("cancel", StopRequest(run_id=self.run_id))
+        await self._ask(mailbox.CANCEL, StopRequest(run_id=self.run_id))
 
-    async def _ask(self, handler: str, message: Stored) -> None:
-        call = Call(MAILBOX, handler, message.model_dump_json().encode(), key=self.id)
+    async def _ask(self, address: ObjectAddress[I, O], request: I) -> None:
+        call = Call(address, request, key=self.id)
         await call.wait()
         try:
             call.answer.result()

@@ -18,9 +18,10 @@ from app.background.declare.operation import to_json
 from app.background.engine import admin
 from app.background.engine.standstill import CHANGED_CLASS, WAYS_OUT_OF_CHANGE
 from app.background.failure import MAX_TEXT, ends_attempt, status_of, text_of
-from app.background.mailbox.mail import tell_agent, tell_runs
+from app.background.mailbox import addresses as mailbox
 from app.background.protocol import RUN, Close, End, NextRun, Outcome, RunOfAgent, RunStart, Status
 from app.background.query import QUERY, Query, QueryAnswer
+from app.background.run.addresses import KILL
 from app.background.run.current import ContinueAsNew, Run, enter
 from app.background.run.events import Events
 from app.background.run.info import AgentInfo
@@ -170,7 +171,7 @@ class _AgentRun:
         finished = await events.finish()
         next_input = self._start.input if request.keeps_input else request.input
         message = NextRun(run_id=self._run_id, taken=events.taken, input=next_input)
-        tell_agent(self._ctx, self._start.agent_id, "next_run", message)
+        mailbox.NEXT_RUN.send(self._ctx, self._start.agent_id, message)
         if not finished:
             self._have_itself_killed()
         return {"continued_as": self._start.run_number + 1}
@@ -180,7 +181,8 @@ class _AgentRun:
         agent_id, run_id = self._start.agent_id, self._run_id
         finished = await events.settle()
         reply, last = self._ctx.awakeable(type_hint=int)
-        tell_agent(self._ctx, agent_id, "close", Close(run_id=run_id, taken=events.taken, outcome=outcome, reply=reply))
+        close = Close(run_id=run_id, taken=events.taken, outcome=outcome, reply=reply)
+        mailbox.CLOSE.send(self._ctx, agent_id, close)
         pending = await wait_for(last)
         if pending is not None:
             finished = await events.drain(pending)
@@ -191,10 +193,10 @@ class _AgentRun:
     def _have_itself_killed(self) -> None:
         """Handlers that cannot be cancelled would keep the run for ever; its agent has ended or has the next one."""
         run = RunOfAgent(agent_id=self._start.agent_id, run_id=self._run_id)
-        tell_runs(self._ctx, "kill", run, delay=AFTER_THE_REPORT)
+        KILL.send(self._ctx, run, delay=AFTER_THE_REPORT)
 
     def _report_end(self, outcome: Outcome) -> None:
-        tell_agent(self._ctx, self._start.agent_id, "end", End(run_id=self._run_id, outcome=outcome))
+        mailbox.END.send(self._ctx, self._start.agent_id, End(run_id=self._run_id, outcome=outcome))
 
 
 async def _to_the_end(coroutine: Coroutine[Any, Any, T]) -> T:

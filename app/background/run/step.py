@@ -15,8 +15,8 @@ from restate import TerminalError
 from app.background.declare.operation import to_json
 from app.background.declare.retry import DEFAULT_RETRY, RetryPolicy
 from app.background.function import definition_of_function
-from app.background.functions.routes import function_service, functions_service, why_not_served
-from app.background.protocol import CALL, DEFAULT_QUEUE, FunctionCall
+from app.background.functions.routes import called_at, function_service, functions_service, why_not_served
+from app.background.protocol import DEFAULT_QUEUE, FunctionCall
 from app.background.run.current import current_run
 from app.durable import Call, current_loop, to_step_failed, wait_for
 from app.durable import step as durable_step
@@ -95,7 +95,7 @@ async def step(
         max_interval_s=_seconds(policy.max_interval),
         non_retryable_error_types=policy.non_retryable_error_types,
     )
-    call = Call(service, CALL, request.model_dump_json().encode(), key=key)
+    call = Call(called_at(service), request, key=key)
     await started.wait(call, definition.name, task_queue)
     answer = await _answer(call, definition.name, schedule_to_close_timeout)
     return definition.result(answer)

@@ -4,69 +4,28 @@ Owns what is due and what was started, skipped or coalesced; when that is, is in
 """
 
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any
 
 from restate import ObjectContext, ObjectSharedContext, TerminalError, VirtualObject
 
 from app.background.declare import registry
-from app.background.mailbox import service as background_agent
+from app.background.mailbox import addresses as mailbox
 from app.background.mailbox.checks import check_start
-from app.background.mailbox.mail import tell_runs
-from app.background.protocol import SCHEDULES, AgentDescription, ScheduleEnd, StartRequest, Status
-from app.background.schedules.spec import ScheduleSpec
-from app.boundary import PATIENT_RETRIES, handler
+from app.background.protocol import SCHEDULES, ScheduleEnd, Status
+from app.background.run.addresses import WATCH_SCHEDULED
+from app.background.schedules.addresses import CREATE, DELETE, DESCRIBE, RELEASED, TICK
+from app.background.schedules.protocol import CreateSchedule, Schedule, Tick
+from app.boundary import PATIENT_RETRIES, private_handler
 from app.errors import Conflict, NotFound
-from app.values import Stored
 
 background_schedule = VirtualObject(
     SCHEDULES, description="Starts a background agent again and again.", ingress_private=True, enable_lazy_state=True
 )
-_private = partial(handler, private=True, retries=PATIENT_RETRIES)
 
 _RECORD = "schedule"
-_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-class CreateSchedule(Stored):
-    """What to start, and when."""
-
-    spec: ScheduleSpec
-    start: StartRequest
-
-
-class Schedule(CreateSchedule):
-    """A schedule and what has become of it so far. `missed` were due while nothing ran at all.
-
-    `next_at` is None when it has come to its end.
-    """
-
-    schedule_id: str
-    created_at: datetime = _EPOCH
-    next_at: datetime | None = _EPOCH
-    last_agent_id: str | None = None
-    started: int = 0
-    skipped: int = 0
-    coalesced: int = 0
-    missed: int = 0
-    pending: bool = False
-    problem: str | None = None
-
-
-class ScheduleList(Stored):
-    """Schedules, by id."""
-
-    schedules: tuple[Schedule, ...]
-
-
-class Tick(Stored):
-    """A time that was due; `created_at` fences it: a schedule of the same name that came later ignores it."""
-
-    created_at: datetime
-    due: datetime
-
-
-@_private(background_schedule)
+@private_handler(background_schedule, CREATE, retries=PATIENT_RETRIES)
 async def create(ctx: ObjectContext, request: CreateSchedule) -> Schedule:
     """Create the schedule. Errors: Conflict if there is one; what check_start says of an agent that cannot start."""
     if await _load(ctx) is not None:
@@ -80,7 +39,7 @@ async def create(ctx: ObjectContext, request: CreateSchedule) -> Schedule:
     return _arm(ctx, schedule, now, now)
 
 
-@_private(background_schedule)
+@private_handler(background_schedule, TICK, retries=PATIENT_RETRIES)
 async def tick(ctx: ObjectContext, tick: Tick) -> None:
     """Start the agent, or note why not; then wait for the next time."""
     schedule = await _load(ctx)
@@ -98,12 +57,12 @@ async def tick(ctx: ObjectContext, tick: Tick) -> None:
             end = ScheduleEnd(
                 schedule_id=ctx.key(), agent_id=schedule.last_agent_id or "", tick=tick.model_dump(mode="json")
             )
-            tell_runs(ctx, "watch_scheduled", end)
+            WATCH_SCHEDULED.send(ctx, end)
         schedule = schedule.changed(coalesced=schedule.coalesced + 1, pending=True)
     _arm(ctx, schedule, tick.due, now)
 
 
-@_private(background_schedule)
+@private_handler(background_schedule, RELEASED, retries=PATIENT_RETRIES)
 async def released(ctx: ObjectContext, tick: Tick) -> None:
     """The agent that was busy has ended: start what was coalesced."""
     schedule = await _load(ctx)
@@ -112,7 +71,7 @@ async def released(ctx: ObjectContext, tick: Tick) -> None:
         ctx.set(_RECORD, started)
 
 
-@_private(background_schedule)
+@private_handler(background_schedule, DELETE, retries=PATIENT_RETRIES)
 async def delete(ctx: ObjectContext) -> None:
     """Start nothing any more; what was started goes on. Errors: NotFound."""
     if await _load(ctx) is None:
@@ -120,7 +79,7 @@ async def delete(ctx: ObjectContext) -> None:
     ctx.clear_all()
 
 
-@_private(background_schedule, kind="shared")
+@private_handler(background_schedule, DESCRIBE, kind="shared", retries=PATIENT_RETRIES)
 async def describe(ctx: ObjectSharedContext) -> Schedule:
     """Say what the schedule has done and when it is due. Errors: NotFound."""
     schedule = await _load(ctx)
@@ -133,7 +92,7 @@ async def _start(ctx: ObjectContext, schedule: Schedule, due: datetime) -> Sched
     agent_id = f"{ctx.key()}-{due:%Y%m%dT%H%M%SZ}"
     changes: dict[str, Any]
     try:
-        await ctx.object_call(background_agent.start, agent_id, schedule.start)
+        await mailbox.START.call(ctx, agent_id, schedule.start)
     except TerminalError as exc:  # the next time may go better; until then it can be read here
         changes = {"problem": f"{due:%Y-%m-%d %H:%M:%S}: {exc.message}"}
     else:
@@ -145,7 +104,7 @@ async def _is_busy(ctx: ObjectContext, schedule: Schedule) -> bool:
     if schedule.last_agent_id is None:
         return False
     try:
-        last: AgentDescription = await ctx.object_call(background_agent.describe, schedule.last_agent_id, arg=None)
+        last = await mailbox.DESCRIBE.call(ctx, schedule.last_agent_id, None)
     except TerminalError:  # it was purged
         return False
     return last.status is Status.RUNNING
@@ -158,7 +117,7 @@ def _arm(ctx: ObjectContext, schedule: Schedule, due: datetime, now: datetime) -
     if next_at is not None:
         delay = next_at + schedule.spec.delay_of(next_at, ctx.key()) - now
         next_tick = Tick(created_at=armed.created_at, due=next_at)
-        ctx.object_send(tick, ctx.key(), next_tick, send_delay=max(delay, timedelta(milliseconds=1)))
+        TICK.send(ctx, ctx.key(), next_tick, delay=max(delay, timedelta(milliseconds=1)))
     ctx.set(_RECORD, armed)
     return armed
 

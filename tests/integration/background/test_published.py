@@ -16,7 +16,7 @@ from app.background.restack import (
     ScheduleSpec,
     WorkflowUpdateStage,
 )
-from app.background.schedules.service import Schedule
+from app.background.schedules.protocol import Schedule
 from app.errors import Conflict, NotFound, UsageError
 from app.hosting.stack import ROOT
 from tests.support.eventually import eventually

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from app.background import ScheduleSpec, cron, interval
-from app.background.schedules.service import Schedule
+from app.background.schedules.protocol import Schedule
 from app.errors import Conflict, NotFound, UsageError
 from tests.integration.background.conftest import Agents
 from tests.support.eventually import eventually
