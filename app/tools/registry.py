@@ -21,12 +21,11 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what every LLM server takes
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool that the LLM may call. `compensate` is the place of its undo action."""
+    """A tool that the LLM may call."""
 
     spec: ToolSpec
     run: Callable[..., Awaitable[str]]
     arguments_model: type[BaseModel]
-    compensate: None = None
 
     @property
     def name(self) -> str:

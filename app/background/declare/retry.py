@@ -1,6 +1,7 @@
 """RetryPolicy of a step, as agents write it: the words of the reference and those of the published library."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from app import durable
@@ -9,7 +10,8 @@ from app.errors import DefinitionError
 DEFAULT_ATTEMPTS = 5
 
 
-class RetryPolicy:
+@dataclass(frozen=True, init=False, repr=False)
+class RetryPolicy(durable.RetryPolicy):
     """When a failed function is tried again.
 
     `max_attempts` and `max_interval` are other words for `maximum_attempts` and `maximum_interval`.
@@ -18,11 +20,7 @@ class RetryPolicy:
     Errors: DefinitionError for a value that makes no sense.
     """
 
-    initial_interval: timedelta
-    backoff_coefficient: float
-    max_interval: timedelta | None
-    max_attempts: int | None
-    non_retryable_error_types: tuple[str, ...]
+    non_retryable_error_types: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -35,11 +33,13 @@ class RetryPolicy:
         max_attempts: int | None = None,
         max_interval: timedelta | None = None,
     ) -> None:
-        self.initial_interval = initial_interval
-        self.backoff_coefficient = backoff_coefficient
-        self.max_interval = max_interval if maximum_interval is None else maximum_interval
-        self.max_attempts = maximum_attempts or max_attempts or None
-        self.non_retryable_error_types = tuple(non_retryable_error_types or ())
+        super().__init__(
+            maximum_attempts or max_attempts or None,
+            initial_interval,
+            backoff_coefficient,
+            max_interval if maximum_interval is None else maximum_interval,
+        )
+        object.__setattr__(self, "non_retryable_error_types", tuple(non_retryable_error_types or ()))
         if (self.max_attempts or 0) < 0 or initial_interval < timedelta(0) or backoff_coefficient < 1:
             raise DefinitionError(f"{self!r}: attempts and intervals must not be negative, the coefficient at least 1")
 
@@ -57,12 +57,6 @@ class RetryPolicy:
         return (
             f"RetryPolicy(max_attempts={self.max_attempts}, initial_interval={self.initial_interval}, "
             f"backoff_coefficient={self.backoff_coefficient}, max_interval={self.max_interval})"
-        )
-
-    def as_durable(self) -> durable.RetryPolicy:
-        """Return it as the durable loop takes it."""
-        return durable.RetryPolicy(
-            self.max_attempts, self.initial_interval, self.backoff_coefficient, self.max_interval
         )
 
 

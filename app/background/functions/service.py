@@ -133,9 +133,11 @@ class _Execution:
 
 
 def _retry_policy(request: FunctionCall) -> RetryPolicy:
-    max_interval = None if request.max_interval_s is None else timedelta(seconds=request.max_interval_s)
     return RetryPolicy(
-        request.max_attempts, timedelta(seconds=request.initial_interval_s), request.backoff_coefficient, max_interval
+        max_attempts=request.max_attempts,
+        initial_interval=timedelta(seconds=request.initial_interval_s),
+        backoff_coefficient=request.backoff_coefficient,
+        max_interval=None if request.max_interval_s is None else timedelta(seconds=request.max_interval_s),
     )
 
 
