@@ -21,7 +21,7 @@ from app.background import Restack, ScheduleIntervalSpec, ScheduleSpec, interval
 from app.stack import ROOT, find_restate_server
 from tests.support.chat import Chat
 from tests.support.eventually import eventually
-from tests.support.installation import Installation
+from tests.support.installation import Installation, misfits
 from tests.support.llm_server import FOR_EVER, Call, LLMRequest, LLMServer, Plan, echo
 from tests.support.process import local_http
 from tests.support.restate_server import RestateServer
@@ -210,7 +210,7 @@ async def write(folder: Path, checkout: Path) -> dict[str, str]:
                 await installation.stop_services()
                 await chats.write_while_away()
             await server.stop()
-            assert not installation.misfits()
+            assert not misfits(installation.chats.process.log() + installation.agents.log())
         finally:
             installation.kill9()
     return {
