@@ -151,7 +151,7 @@ class Chat:
             check_well_formed(request.messages)
         assert not self._llm.faults, self._llm.faults
 
-    async def nothing_runs(self) -> None:
+    async def nothing_runs(self, *, timeout_s: float = 10) -> None:
         """Wait until no invocation of this chat is left."""
 
         async def none_left() -> bool:
@@ -159,7 +159,7 @@ class Chat:
             assert not left, left
             return True
 
-        await eventually(none_left)
+        await eventually(none_left, timeout_s=timeout_s)
 
     async def invocations(self) -> list[dict[str, Any]]:
         """Return the invocations of this chat that are not completed."""
