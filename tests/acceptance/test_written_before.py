@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from app.background import AgentFailed, Restack
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.support.chat import Chat
 from tests.support.eventually import eventually
 from tests.support.installation import Installation, misfits

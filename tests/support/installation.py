@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from app.stack import ROOT
+from app.hosting.stack import ROOT
 from tests.support.eventually import eventually
 from tests.support.process import Process, bare_environment, free_port, local_http
 from tests.support.restate_server import RestateServer

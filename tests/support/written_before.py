@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from app.background import Restack, ScheduleIntervalSpec, ScheduleSpec, interval
-from app.stack import ROOT, find_restate_server
+from app.hosting.stack import ROOT, find_restate_server
 from tests.support.chat import Chat
 from tests.support.eventually import eventually
 from tests.support.installation import Installation, misfits
