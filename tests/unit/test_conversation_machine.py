@@ -311,7 +311,7 @@ class ChatMachine(RuleBasedStateMachine):
         raise AssertionError("the runs of this chat never end")
 
 
-ChatMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+ChatMachine.TestCase.settings = settings(stateful_step_count=40)
 TestChatMachine = ChatMachine.TestCase
 TestChatMachine.__doc__ = (
     "No message is lost, doubled or overtaken, and no chat is stuck, whatever happens in which order."

@@ -324,7 +324,7 @@ class MailboxMachine(RuleBasedStateMachine):
         return False
 
 
-MailboxMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+MailboxMachine.TestCase.settings = settings(stateful_step_count=50)
 TestMailboxMachine = MailboxMachine.TestCase
 TestMailboxMachine.__doc__ = (
     "No event is lost, doubled or overtaken, nobody waits for ever, no id is stuck, whatever happens in which order."
