@@ -3,18 +3,32 @@
 `make test` runs a few hundred; DURABLE_PROGRAMS=10000 runs more.
 """
 
+import asyncio
 import gc
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from app.stack import ROOT
 from tests.support.differential import differences, digest
 
+pytestmark = pytest.mark.invariant
+
 PROGRAMS = int(os.environ.get("DURABLE_PROGRAMS", "400"))
 BLOCK = 100
+
+
+@pytest.fixture(scope="module", autouse=True)
+def loop_of_the_thread() -> Iterator[None]:
+    """A loop for what is left of a program and asks for one: asyncio would make it, and not close it."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()
 
 
 @pytest.mark.parametrize("first", range(0, PROGRAMS, BLOCK))

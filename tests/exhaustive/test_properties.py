@@ -3,7 +3,11 @@
 import subprocess
 import sys
 
+import pytest
+
 from app.stack import ROOT
+
+pytestmark = pytest.mark.invariant
 
 FILES = [
     path

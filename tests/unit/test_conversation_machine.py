@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -14,6 +15,8 @@ from app.protocol import EndTurn, Report, TurnRef
 from app.session import Cancel, RingDoorbell, Start
 from app.transcript import AssistantItem, TurnStatus, UserItem
 from tests.support.fake_chat import FakeChat
+
+pytestmark = pytest.mark.invariant
 
 modes = st.sampled_from(Mode)
 

@@ -3,7 +3,11 @@
 Hundreds of them, also in other processes, are in tests/exhaustive.
 """
 
+import pytest
+
 from tests.support.differential import differences
+
+pytestmark = pytest.mark.invariant
 
 
 def test_programs_do_as_on_asyncio_and_in_every_replay() -> None:
