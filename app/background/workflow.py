@@ -10,7 +10,7 @@ from app.background import workflow  # itself: the published library spells it `
 from app.background.declare.definition import define, marker
 from app.background.declare.retry import RetryPolicy
 from app.background.protocol import ParentClosePolicy
-from app.background.published.ignored import ignored
+from app.background.published.ignored import ignored, import_functions
 from app.background.run.children import ChildCancellation as ChildWorkflowCancellationType
 from app.background.run.children import ChildStart, child_execute, child_start
 from app.background.run.current import agent_info as workflow_info
@@ -18,7 +18,6 @@ from app.background.run.current import condition, continue_as_new, should_contin
 from app.background.run.external import get_external_agent_handle as get_external_workflow_handle
 from app.background.run.log import log
 from app.background.run.step import step
-from app.background.serve.services import import_functions
 from app.errors import NonRetryableError, RetryableError
 
 __all__ = [

@@ -8,7 +8,8 @@ from enum import Enum
 from typing import Any, Protocol
 
 from app.background.protocol import AgentDescription
-from app.errors import UsageError
+from app.background.published.arguments import name_of, only_input
+from app.background.published.workflow_words import WorkflowWords
 
 
 class UpdateStage(Enum):
@@ -124,18 +125,13 @@ class AgentHandle:
         return EventHandle(self._client, id, self.id, workflow_run_id or self.run_id)
 
 
-class DescribedAgent(AgentDescription):
+class DescribedAgent(WorkflowWords, AgentDescription):
     """What is known of an agent, also under the published library's names."""
 
     @property
     def id(self) -> str:
         """The same as `agent_id`."""
         return self.agent_id
-
-    @property
-    def workflow_type(self) -> str:
-        """The same as `agent_name`."""
-        return self.agent_name
 
 
 class EventHandle:
@@ -154,20 +150,3 @@ class EventHandle:
     async def result(self) -> Any:
         """Wait for what the handler returns. Errors: as those of `Restack.send_agent_event`."""
         return await self._client.event_answer(self.id)
-
-
-def name_of(handler: str | Callable[..., Any]) -> str:
-    """Return the name of an event or a state, which may be given as the method itself."""
-    if isinstance(handler, str):
-        return handler
-    name = getattr(handler, "__name__", None)
-    if name is None:
-        raise UsageError(f"{handler!r} is neither the name of an event nor its method")
-    return str(name)
-
-
-def only_input(arg: Any, args: Sequence[Any]) -> Any:
-    """Return the one input of a handler. Errors: UsageError for several."""
-    if len(args) > 1:
-        raise UsageError(f"A handler takes one input, got {len(args)}: give it one, for example a dict")
-    return args[0] if args else arg

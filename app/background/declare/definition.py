@@ -1,6 +1,7 @@
-"""What a class of agents declares: decorators mark and validate at import time and leave one frozen AgentDefinition.
+"""What classes of agents and functions declare: decorators mark and validate at import time.
 
-The runtime reads nothing else. Nothing is registered here, nothing runs.
+A class gets one frozen AgentDefinition, a function its name. The runtime reads nothing else. Nothing is registered
+here, nothing runs.
 """
 
 import inspect
@@ -22,6 +23,7 @@ Role = Literal["run", "event", "state"]
 
 _MARK = "__background_role__"
 _DEFINITION = "__background_definition__"
+_FUNCTION = "__background_function__"
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,21 @@ def marker(role: Role, function: F | None, *, name: str | None = None, kind: Kin
         return method
 
     return mark if function is None else mark(function)
+
+
+def mark_function(function: F, name: str | None) -> F:
+    """Give a function the name that Restate knows it by. Errors: DefinitionError if it needs more than one input."""
+    setattr(function, _FUNCTION, name or function.__name__)
+    definition_of_function(function)
+    return function
+
+
+def definition_of_function(function: Callable[..., Any]) -> Operation:
+    """Return a function as the runtime sees it. Errors: DefinitionError."""
+    if not (inspect.isfunction(function) or inspect.ismethod(function) or inspect.isbuiltin(function)):
+        raise DefinitionError(f"{function!r} is not a function: pass the function itself, not its name or its result")
+    name = getattr(function, _FUNCTION, function.__name__)
+    return Operation.of(function, name=name, title=f"function {name!r}")
 
 
 async def _wait_for_events(_self: object) -> None:

@@ -14,11 +14,11 @@ import httpx
 from app.admin import connect, kill, query
 from app.background.declare.names import NAME
 from app.background.engine.standstill import Standstill, explain
-from app.background.protocol import MAILBOX, SCHEDULES, Kind
+from app.background.protocol import Kind
 from app.background.query import QUERY, ServedAgent
 from app.errors import AdminUnavailable, Conflict
 
-__all__ = ["is_served", "kill", "served_agent", "standstill", "stored_records", "stored_schedules", "wake"]
+__all__ = ["is_served", "kill", "served_agent", "standstill", "stored", "wake"]
 
 _LOOK_UP_S = 5  # somebody waits for the answer
 _RETRY_TAKES_S = 1
@@ -81,14 +81,10 @@ async def standstill(run_id: str, *, retry: bool = False) -> Standstill | None:
     return found
 
 
-async def stored_records() -> list[tuple[str, dict[str, Any]]]:
-    """Return the id and the record of every agent that is known."""
-    return await _stored(MAILBOX, "agent")
-
-
-async def stored_schedules() -> list[tuple[str, dict[str, Any]]]:
-    """Return the id and the record of every schedule that is known."""
-    return await _stored(SCHEDULES, "schedule")
+async def stored(service: str, key: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return what every object of `service` has stored under a state key, with the object's own key."""
+    sql = f"SELECT service_key, value_utf8 FROM state WHERE service_name = '{service}' AND key = '{key}'"  # noqa: S608 - constants
+    return [(row["service_key"], json.loads(row["value_utf8"])) for row in await query(sql)]
 
 
 async def _service(name: str) -> dict[str, Any] | None:
@@ -116,11 +112,6 @@ async def _resume(invocation_id: str) -> None:
         answer = await http.patch(f"/invocations/{_quoted(invocation_id)}/resume")
         if answer.status_code not in _ENDED:
             answer.raise_for_status()
-
-
-async def _stored(service: str, key: str) -> list[tuple[str, dict[str, Any]]]:
-    sql = f"SELECT service_key, value_utf8 FROM state WHERE service_name = '{service}' AND key = '{key}'"  # noqa: S608 - constants
-    return [(row["service_key"], json.loads(row["value_utf8"])) for row in await query(sql)]
 
 
 def _quoted(name: str) -> str:

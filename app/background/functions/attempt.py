@@ -13,7 +13,8 @@ from restate import TerminalError
 from restate.server_context import restate_context_is_replaying
 
 from app.background.declare.operation import Operation, to_json
-from app.background.functions.info import FunctionInfo, enter
+from app.background.functions.current import enter
+from app.background.functions.info import FunctionInfo
 from app.background.functions.limits import Gate
 from app.background.functions.workers import Running, Workers
 from app.errors import AgentError, StepFailed, UsageError

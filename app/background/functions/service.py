@@ -14,10 +14,10 @@ from restate import Context, ObjectSharedContext, RunOptions, Service, VirtualOb
 from app.background.declare import registry
 from app.background.declare.operation import Operation
 from app.background.engine.admin import is_served
+from app.background.functions.addresses import called_at, function_service, functions_service
 from app.background.functions.attempt import Attempt
 from app.background.functions.info import FunctionInfo
 from app.background.functions.limits import Gate, Limits
-from app.background.functions.routes import called_at, function_service, functions_service
 from app.background.functions.workers import Workers
 from app.background.protocol import FunctionCall
 from app.boundary import PATIENT_RETRIES, private_handler

@@ -6,7 +6,7 @@ Collects what came and keeps the function alive meanwhile; sends nothing anywher
 from collections.abc import AsyncIterator
 from typing import Any
 
-from app.background.functions.info import heartbeat
+from app.background.functions.current import heartbeat
 from app.background.published.ignored import ignored
 
 _NO_ENGINE = "there is no engine that passes a stream on to browsers; the stream is read to its end and returned"

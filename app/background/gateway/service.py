@@ -14,9 +14,11 @@ from app.background.engine import admin
 from app.background.gateway.asking import ask, send_and_wait, standstill_of
 from app.background.mailbox import addresses as mailbox
 from app.background.mailbox.checks import check_size
-from app.background.mailbox.control import Record, description_of
+from app.background.mailbox.control import RECORD_KEY, Record, description_of
 from app.background.protocol import (
     FRONT_DOOR,
+    MAILBOX,
+    SCHEDULES,
     AgentDescription,
     AgentList,
     AgentRequest,
@@ -34,7 +36,7 @@ from app.background.protocol import (
     WaitRequest,
 )
 from app.background.schedules import addresses as schedules
-from app.background.schedules.protocol import CreateSchedule, Schedule, ScheduleList
+from app.background.schedules.protocol import SCHEDULE_KEY, CreateSchedule, Schedule, ScheduleList
 from app.boundary import PATIENT_RETRIES, handler
 from app.errors import AgentFailed
 from app.text import clean
@@ -43,6 +45,7 @@ background_agents = restate.Service(FRONT_DOOR, description="Background agents: 
 _public = partial(handler, retries=PATIENT_RETRIES)  # a client may wait for months, or for a service that is down
 # A read leaves nothing behind, and a client that polls asks again anyway.
 _passing = partial(handler, journal_retention=timedelta(0), idempotency_retention=timedelta(minutes=1))
+_LISTED = RunOptions[list[tuple[str, dict[str, Any]]]](max_attempts=3)
 
 
 @_public(background_agents)
@@ -104,7 +107,7 @@ async def describe_agent(ctx: Context, request: AgentRequest) -> AgentDescriptio
 @_public(background_agents)
 async def list_agents(ctx: Context, request: ListAgents) -> AgentList:
     """List agents, by id; `agent_name` and `status` choose."""
-    records = await ctx.run_typed("agents", admin.stored_records, RunOptions(max_attempts=3))
+    records = await ctx.run_typed("agents", admin.stored, _LISTED, MAILBOX, RECORD_KEY)
     described = (description_of(key, Record(**record)) for key, record in sorted(records))
     wanted = [
         agent
@@ -141,7 +144,7 @@ async def describe_schedule(ctx: Context, request: ScheduleRequest) -> Schedule:
 @_public(background_agents)
 async def list_schedules(ctx: Context) -> ScheduleList:
     """List schedules, by id."""
-    records = await ctx.run_typed("schedules", admin.stored_schedules, RunOptions(max_attempts=3))
+    records = await ctx.run_typed("schedules", admin.stored, _LISTED, SCHEDULES, SCHEDULE_KEY)
     return ScheduleList(schedules=tuple(Schedule.model_validate(record) for _, record in sorted(records)))
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from app.background.protocol import AgentDescription, Child, Event, Kind, Outcome, ParentClosePolicy, RunStart, Status
 from app.values import Stored
 
+RECORD_KEY = "agent"  # stored under it
+
 
 class Record(Stored):
     """The control data of an agent. `handled`: the events up to there are no longer stored.

@@ -28,10 +28,10 @@ from app.background.mailbox.addresses import (
     WAIT,
 )
 from app.background.mailbox.checks import answers_queries, check_delivery, check_start
-from app.background.mailbox.control import Record, description_of
+from app.background.mailbox.control import RECORD_KEY, Record, description_of
 from app.background.mailbox.effects import carry_out
 from app.background.mailbox.rules import Mailbox
-from app.background.mailbox.store import CHILDREN_KEY, RECORD_KEY, Children, get, load, load_all, save
+from app.background.mailbox.store import CHILDREN_KEY, Children, get, load, load_all, save
 from app.background.protocol import (
     MAILBOX,
     AgentDescription,

@@ -7,16 +7,13 @@ from typing import TypeVar, cast
 
 from restate import ObjectContext, ObjectSharedContext, RestateDurableFuture
 
-from app.background.mailbox.control import (
-    Record,
-)
+from app.background.mailbox.control import RECORD_KEY, Record
 from app.background.mailbox.rules import Mailbox
 from app.background.protocol import Child, Event
 from app.values import Stored
 
 S = TypeVar("S", bound=Stored)
 
-RECORD_KEY = "agent"
 CHILDREN_KEY = "children"
 
 

@@ -5,6 +5,7 @@ Knows only what was said; changes nothing.
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from app.background.published.options import CloudConnectionOptions, ServiceOptions
 
@@ -26,6 +27,12 @@ def ignored(what: str, why: str) -> None:
     if what not in _said:
         _said.add(what)
         logger.warning("%s is accepted and changes nothing here: %s", what, why)
+
+
+@contextmanager
+def import_functions() -> Iterator[None]:
+    """Import functions inside of this, as the reference does; nothing needs it here, where agents are not sandboxed."""
+    yield
 
 
 def say_what_is_ignored(options: CloudConnectionOptions | ServiceOptions | None) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 from restate import TerminalError
 
 from app.address import I, O, ObjectAddress
-from app.background.client.handle import name_of, only_input
 from app.background.declare.operation import to_json
 from app.background.mailbox import addresses as mailbox
 from app.background.protocol import Delivery, StopRequest
+from app.background.published.arguments import name_of, only_input
 from app.background.run.current import current_run
 from app.durable import Call
 from app.errors import Conflict, NotFound, UsageError

@@ -8,12 +8,12 @@ from typing import Any
 
 from app import durable
 from app.background.protocol import Kind
+from app.background.published.workflow_words import NAMESPACE, WorkflowWords
 from app.values import Stored
 
 # Waking a suspended run replays its journal, about 60 µs for each entry.
 CONTINUE_AS_NEW_AFTER = 2000  # journal entries
 
-NAMESPACE = "default"
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -25,7 +25,7 @@ class ParentInfo(Stored):
     namespace: str = NAMESPACE
 
 
-class AgentInfo(Stored):
+class AgentInfo(WorkflowWords, Stored):
     """The current run. `started_at` is None in a run that began before it was recorded."""
 
     agent_id: str
@@ -42,16 +42,6 @@ class AgentInfo(Stored):
     started_at: datetime | None = None
 
     # The published library's names
-
-    @property
-    def workflow_id(self) -> str:
-        """The same as `agent_id`."""
-        return self.agent_id
-
-    @property
-    def workflow_type(self) -> str:
-        """The same as `agent_name`."""
-        return self.agent_name
 
     @property
     def namespace(self) -> str:

@@ -12,10 +12,11 @@ from typing import Any, TypedDict, TypeVar, Unpack, overload
 from pydantic import BaseModel
 from restate import TerminalError
 
+from app.background.declare.definition import definition_of_function
 from app.background.declare.operation import to_json
 from app.background.declare.retry import DEFAULT_RETRY, RetryPolicy
-from app.background.function import definition_of_function
-from app.background.functions.routes import called_at, function_service, functions_service, why_not_served
+from app.background.functions.addresses import called_at, function_service, functions_service
+from app.background.functions.served import why_not_served
 from app.background.protocol import DEFAULT_QUEUE, FunctionCall
 from app.background.run.current import current_run
 from app.durable import Call, current_loop, to_step_failed, wait_for

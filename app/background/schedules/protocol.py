@@ -6,6 +6,7 @@ from app.background.protocol import StartRequest
 from app.background.schedules.spec import ScheduleSpec
 from app.values import Stored
 
+SCHEDULE_KEY = "schedule"  # a Schedule is stored under it
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 

@@ -14,15 +14,13 @@ from app.background.mailbox.checks import check_start
 from app.background.protocol import SCHEDULES, ScheduleEnd, Status
 from app.background.run.addresses import WATCH_SCHEDULED
 from app.background.schedules.addresses import CREATE, DELETE, DESCRIBE, RELEASED, TICK
-from app.background.schedules.protocol import CreateSchedule, Schedule, Tick
+from app.background.schedules.protocol import SCHEDULE_KEY, CreateSchedule, Schedule, Tick
 from app.boundary import PATIENT_RETRIES, private_handler
 from app.errors import Conflict, NotFound
 
 background_schedule = VirtualObject(
     SCHEDULES, description="Starts a background agent again and again.", ingress_private=True, enable_lazy_state=True
 )
-
-_RECORD = "schedule"
 
 
 @private_handler(background_schedule, CREATE, retries=PATIENT_RETRIES)
@@ -68,7 +66,7 @@ async def released(ctx: ObjectContext, tick: Tick) -> None:
     schedule = await _load(ctx)
     if schedule is not None and schedule.created_at == tick.created_at and schedule.pending:
         started = await _start(ctx, schedule.changed(pending=False), tick.due)
-        ctx.set(_RECORD, started)
+        ctx.set(SCHEDULE_KEY, started)
 
 
 @private_handler(background_schedule, DELETE, retries=PATIENT_RETRIES)
@@ -118,12 +116,12 @@ def _arm(ctx: ObjectContext, schedule: Schedule, due: datetime, now: datetime) -
         delay = next_at + schedule.spec.delay_of(next_at, ctx.key()) - now
         next_tick = Tick(created_at=armed.created_at, due=next_at)
         TICK.send(ctx, ctx.key(), next_tick, delay=max(delay, timedelta(milliseconds=1)))
-    ctx.set(_RECORD, armed)
+    ctx.set(SCHEDULE_KEY, armed)
     return armed
 
 
 async def _load(ctx: ObjectContext | ObjectSharedContext) -> Schedule | None:
-    return await ctx.get(_RECORD, type_hint=Schedule)
+    return await ctx.get(SCHEDULE_KEY, type_hint=Schedule)
 
 
 async def _now(ctx: ObjectContext) -> datetime:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from restate import Service, VirtualObject
 
+from app.background.functions.addresses import is_functions_service
 from app.background.protocol import RESERVED
 from app.hosting.endpoint import build_endpoint
 from app.settings import get_settings
@@ -20,7 +21,7 @@ RestateService = Service | VirtualObject
 
 def is_shared(service: RestateService) -> bool:
     """Return whether every process could serve it: what all agents share, and the door for older calls of functions."""
-    return service.name in RESERVED or (isinstance(service, VirtualObject) and service.name.endswith(".functions"))
+    return service.name in RESERVED or (isinstance(service, VirtualObject) and is_functions_service(service.name))
 
 
 class Offer:

@@ -15,7 +15,7 @@ import httpx
 from app.background.declare import registry
 from app.background.engine import deployments
 from app.background.engine.deployments import Deployment
-from app.background.functions.routes import function_service, functions_service
+from app.background.functions.addresses import function_service, functions_service
 from app.background.protocol import RESERVED
 from app.errors import AgentError
 from app.hosting.place import Place, is_same_place
