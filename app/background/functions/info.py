@@ -49,13 +49,7 @@ class FunctionInfo(WorkflowWords):
             start_to_close_timeout=_duration(call.start_to_close_s),
             schedule_to_close_timeout=_duration(call.schedule_to_close_s),
             heartbeat_timeout=_duration(call.heartbeat_s),
-            retry_policy=RetryPolicy(
-                timedelta(seconds=call.initial_interval_s),
-                call.backoff_coefficient,
-                _duration(call.max_interval_s),
-                call.max_attempts,
-                call.non_retryable_error_types,
-            ),
+            retry_policy=retry_policy_of(call),
         )
 
     def begins(self) -> None:
@@ -109,6 +103,17 @@ class FunctionInfo(WorkflowWords):
     def current_attempt_scheduled_time(self) -> datetime:
         """The same as `started_at`."""
         return self.started_at
+
+
+def retry_policy_of(call: FunctionCall) -> RetryPolicy:
+    """Return the policy that the step has sent."""
+    return RetryPolicy(
+        timedelta(seconds=call.initial_interval_s),
+        call.backoff_coefficient,
+        _duration(call.max_interval_s),
+        call.max_attempts,
+        call.non_retryable_error_types,
+    )
 
 
 def _duration(seconds: float | None) -> timedelta | None:

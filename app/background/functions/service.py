@@ -16,12 +16,12 @@ from app.background.declare.operation import Operation
 from app.background.engine.admin import is_served
 from app.background.functions.addresses import called_at, function_service, functions_service
 from app.background.functions.attempt import Attempt
-from app.background.functions.info import FunctionInfo
+from app.background.functions.info import FunctionInfo, retry_policy_of
 from app.background.functions.limits import Gate, Limits
 from app.background.functions.workers import Workers
 from app.background.protocol import FunctionCall
 from app.boundary import PATIENT_RETRIES, private_handler
-from app.durable import RetryPolicy, run_durably, step, to_terminal_error
+from app.durable import run_durably, step, to_terminal_error
 from app.errors import StepFailed, UsageError
 from app.settings import get_settings
 
@@ -107,7 +107,7 @@ class _Execution:
 
     async def run(self) -> Any:
         """Run on the durable loop: each attempt is a step of its own, with a timer between two."""
-        policy = _retry_policy(self._request)
+        policy = retry_policy_of(self._request)
         for number in itertools.count(1):
             try:
                 return await step(self._function.name, self._attempt(number))
@@ -130,15 +130,6 @@ class _Execution:
             non_retryable=self._request.non_retryable_error_types,
         )
         return lambda: attempt.run(_gate(self._info.task_queue), _workers(asyncio.get_running_loop()))
-
-
-def _retry_policy(request: FunctionCall) -> RetryPolicy:
-    return RetryPolicy(
-        max_attempts=request.max_attempts,
-        initial_interval=timedelta(seconds=request.initial_interval_s),
-        backoff_coefficient=request.backoff_coefficient,
-        max_interval=None if request.max_interval_s is None else timedelta(seconds=request.max_interval_s),
-    )
 
 
 def _gate(task_queue: str) -> Gate:

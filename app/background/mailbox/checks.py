@@ -27,9 +27,8 @@ async def check_start(ctx: ObjectContext, request: StartRequest) -> StartRequest
 
     Durable: one entry.
     Errors: NotFound for what nobody serves, or what is no agent; Conflict where that cannot be asked; UsageError for
-    input or an event that does not fit; TooLarge.
+    input or an event that does not fit.
     """
-    check_size(request.input, f"The input of {request.agent_name}")
     name = request.agent_name
     # A run of a service that Restate does not know would hold its id until somebody registers that.
     found = await ctx.run_typed(f"is {name} served?", _look_up, _LOOK_UP, name)
@@ -68,7 +67,10 @@ def check_delivery(definition: AgentDefinition, delivery: Delivery) -> None:
 
 
 def check_size(value: Any, what: str) -> None:
-    """Errors: TooLarge for what is stored, sent and replayed again and again."""
+    """Errors: TooLarge for what is stored, sent and replayed again and again.
+
+    Checked once, where it comes in: what clients send at the front door, the input of a child in its mailbox.
+    """
     limit = get_settings().max_event_chars
     size = len(json.dumps(value, ensure_ascii=False))
     if size > limit:

@@ -1,7 +1,7 @@
 """The record of one agent as it is stored, and what a change of it wants done. Values only."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from app.background.protocol import AgentDescription, Child, Event, Kind, Outcome, ParentClosePolicy, RunStart, Status
 from app.values import Stored
@@ -31,6 +31,22 @@ class Record(Stored):
     parent_run_id: str | None = None
     waiters: tuple[str, ...] = ()
     outcome: Outcome | None = None
+
+
+class RecordChanges(TypedDict, total=False):
+    """The fields of a Record that change. Written down again so that mypy sees a misspelt one."""
+
+    status: Status
+    run_number: int
+    run_id: str
+    first_run_id: str
+    last_seq: int
+    queries: int
+    handled: int
+    closing: bool
+    cancelling: bool
+    waiters: tuple[str, ...]
+    outcome: Outcome | None
 
 
 def description_of(agent_id: str, record: Record, children: tuple[str, ...] = ()) -> AgentDescription:

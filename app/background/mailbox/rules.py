@@ -4,7 +4,7 @@ Pure: no I/O, no Restate. `service.py` loads a Mailbox, calls one method, carrie
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Unpack
 
 from app.background.mailbox.control import (
     Answer,
@@ -14,6 +14,7 @@ from app.background.mailbox.control import (
     Keep,
     KillRun,
     Record,
+    RecordChanges,
     Refuse,
     Signal,
     StartRun,
@@ -195,8 +196,7 @@ class Mailbox:
 
     def started(self, run_id: str) -> None:
         """Note the invocation of the run that was sent."""
-        first = self.record.first_run_id if self.record else ""
-        self._set(run_id=run_id, first_run_id=first or run_id)
+        self._set(run_id=run_id, first_run_id=self.known().first_run_id or run_id)
 
     # The moves
 
@@ -261,6 +261,5 @@ class Mailbox:
         self.children = children
         self.children_changed = True
 
-    def _set(self, **fields: Any) -> None:
-        if self.record is not None:
-            self.record = self.record.changed(**fields)
+    def _set(self, **fields: Unpack[RecordChanges]) -> None:
+        self.record = self.known().changed(**fields)

@@ -27,7 +27,7 @@ from app.background.mailbox.addresses import (
     TERMINATE,
     WAIT,
 )
-from app.background.mailbox.checks import answers_queries, check_delivery, check_start
+from app.background.mailbox.checks import answers_queries, check_delivery, check_size, check_start
 from app.background.mailbox.control import RECORD_KEY, Record, description_of
 from app.background.mailbox.effects import carry_out
 from app.background.mailbox.rules import Mailbox
@@ -187,6 +187,7 @@ async def start_child(ctx: ObjectContext, request: StartRequest) -> None:
     """Start the agent as a child; the answer goes to the awakeable of the parent's run."""
     reply = request.reply or ""
     try:
+        check_size(request.input, f"The input of {request.agent_name}")  # no client, so nobody has checked it yet
         started = await _start(ctx, request)
     except UsageError as exc:
         ctx.reject_awakeable(reply, text_of(exc), status_of(exc))

@@ -15,6 +15,7 @@ from restate import TerminalError
 from app.background.declare.definition import AgentDefinition, definition_of
 from app.background.declare.names import AgentId
 from app.background.declare.operation import to_json
+from app.background.failure import refusal_of
 from app.background.mailbox import addresses as mailbox
 from app.background.protocol import (
     DEFAULT_QUEUE,
@@ -27,7 +28,7 @@ from app.background.protocol import (
 )
 from app.background.run.current import current_run, uuid
 from app.durable import current_loop, wait_for
-from app.errors import AgentFailed, Conflict, NotFound, UsageError
+from app.errors import AgentFailed, UsageError
 from app.values import Stored, problems_of
 
 _AGENT_ID: TypeAdapter[str] = TypeAdapter(AgentId)
@@ -134,7 +135,7 @@ class _Child:
         try:
             started = await wait_for(answer)
         except TerminalError as exc:
-            raise _refusal(exc) from exc
+            raise refusal_of(exc) from exc
         return ChildStart(id=self._id, run_id=started.run_id)
 
     async def result(
@@ -189,9 +190,3 @@ def _checked(child_id: str) -> str:
 
 def _either(agent_input: Any, workflow_input: Any) -> Any:
     return workflow_input if agent_input is None else agent_input
-
-
-def _refusal(exc: TerminalError) -> Exception:
-    """Return the error of a child that could not be started."""
-    kinds: dict[int, type[UsageError]] = {NotFound.status: NotFound, Conflict.status: Conflict}
-    return kinds.get(exc.status_code, UsageError)(exc.message)

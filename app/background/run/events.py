@@ -129,6 +129,7 @@ class Events:
 
     async def _answer(self, event: Event) -> Any:
         operation = self._operation(event.role, event.name)
+        # Checked again: the mailbox may be in a process that does not know the class, or knows another version of it.
         value = operation.function(self._instance, *operation.arguments(event.input))
         return to_json(await value if event.role == "event" else value, f"What {operation.title} returns")
 

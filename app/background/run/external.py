@@ -10,12 +10,12 @@ from restate import TerminalError
 
 from app.address import I, O, ObjectAddress
 from app.background.declare.operation import to_json
+from app.background.failure import refusal_of
 from app.background.mailbox import addresses as mailbox
 from app.background.protocol import Delivery, StopRequest
 from app.background.published.arguments import name_of, only_input
 from app.background.run.current import current_run
 from app.durable import Call
-from app.errors import Conflict, NotFound, UsageError
 
 
 def get_external_agent_handle(workflow_id: str, *, run_id: str | None = None) -> "ExternalAgentHandle":
@@ -57,5 +57,4 @@ class ExternalAgentHandle:
         try:
             call.answer.result()
         except TerminalError as exc:
-            kinds: dict[int, type[UsageError]] = {NotFound.status: NotFound, Conflict.status: Conflict}
-            raise kinds.get(exc.status_code, UsageError)(exc.message) from exc
+            raise refusal_of(exc) from exc

@@ -79,7 +79,7 @@ async def step(
     """
     definition = definition_of_function(function)
     value = to_json(function_input, f"The input of {definition.title}")
-    definition.arguments(value)
+    definition.arguments(value)  # refused here without a call; the process of the function makes its own of the JSON
     service, key = await _route(task_queue, definition.name)
     started = _Started(schedule_to_start_timeout)
     policy = retry_policy or DEFAULT_RETRY

@@ -4,7 +4,6 @@ Owns what is due and what was started, skipped or coalesced; when that is, is in
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from restate import ObjectContext, ObjectSharedContext, TerminalError, VirtualObject
 
@@ -88,14 +87,12 @@ async def describe(ctx: ObjectSharedContext) -> Schedule:
 
 async def _start(ctx: ObjectContext, schedule: Schedule, due: datetime) -> Schedule:
     agent_id = f"{ctx.key()}-{due:%Y%m%dT%H%M%SZ}"
-    changes: dict[str, Any]
     try:
+        # Checks again what `create` has checked: the class may have changed since.
         await mailbox.START.call(ctx, agent_id, schedule.start)
     except TerminalError as exc:  # the next time may go better; until then it can be read here
-        changes = {"problem": f"{due:%Y-%m-%d %H:%M:%S}: {exc.message}"}
-    else:
-        changes = {"last_agent_id": agent_id, "started": schedule.started + 1, "problem": None}
-    return schedule.changed(**changes)
+        return schedule.changed(problem=f"{due:%Y-%m-%d %H:%M:%S}: {exc.message}")
+    return schedule.changed(last_agent_id=agent_id, started=schedule.started + 1, problem=None)
 
 
 async def _is_busy(ctx: ObjectContext, schedule: Schedule) -> bool:
