@@ -2,7 +2,7 @@
 
     from app.background import agent, condition, Restack
 
-`agent`, `workflow` and `function` are the namespaces of the reference; the rest are its module functions and types.
+`agent`, `workflow` and `function` are the namespaces of the reference. The rest are its module functions and types.
 """
 
 from app.background import agent, function, workflow

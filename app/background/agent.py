@@ -1,6 +1,6 @@
 """The namespace `agent`: what marks a class as an agent, and what its code calls while it runs.
 
-A list of names; each does its job in a module of its own.
+A list of names. Each does its job in a module of its own.
 """
 
 from collections.abc import Awaitable, Callable
@@ -60,9 +60,10 @@ Q = TypeVar("Q", bound=Callable[..., Any])
 
 
 def defn(name: str | None = None, description: str | None = None, *, mcp: bool = False) -> Callable[[C], C]:
-    """Mark a class as an agent; `name` is what clients and Restate know it by, the class name if absent.
+    """Mark a class as an agent. `name` is what clients and Restate know it by, the class name if absent.
 
-    `mcp` has no meaning here. Errors: DefinitionError, at import time.
+    `mcp` has no meaning here.
+    Errors: DefinitionError, at import time.
     """
     if mcp:
         ignored("agent.defn(mcp=True)", "agents are not offered as MCP tools")
@@ -70,7 +71,7 @@ def defn(name: str | None = None, description: str | None = None, *, mcp: bool =
 
 
 def run(function: H) -> H:
-    """Mark the coroutine method that is the agent; it takes at most one input. Errors: DefinitionError."""
+    """Mark the coroutine method that is the agent. It takes at most one input. Errors: DefinitionError."""
     return marker("run", function)
 
 
@@ -79,7 +80,7 @@ def event(function: H) -> H: ...
 @overload
 def event(*, name: str | None = None) -> Callable[[H], H]: ...
 def event(function: Any = None, *, name: str | None = None) -> Any:
-    """Mark a coroutine method as the handler of an event; what it returns goes to the sender who waits for it.
+    """Mark a coroutine method as the handler of an event. What it returns goes to the sender who waits for it.
 
     Handlers start in the order of their events, run beside `run` and each other, and may take steps.
     Errors: DefinitionError.

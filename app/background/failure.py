@@ -1,5 +1,6 @@
-"""What an exception of user code becomes: one that harms nobody, a text that can be stored, and an HTTP status. And
-back: what the status of a refusal stands for.
+"""What an exception of user code becomes: one that harms nobody, a text that can be stored, and an HTTP status.
+
+Also the way back: the error that the status of a refusal stands for.
 
 Pure. Only errors of ours choose their status: a foreign exception may have a `status` that means something else.
 """

@@ -57,7 +57,7 @@ def defn(
     no_thread_cancel_exception: bool = False,
     dynamic: bool = False,
 ) -> Any:
-    """Mark a function that steps may run; a plain function works too. `name` is what Restate knows it by.
+    """Mark a function that steps may run. A plain function works too. `name` is what Restate knows it by.
 
     Errors: DefinitionError if it needs more than one input.
     """
@@ -70,7 +70,7 @@ def defn(
 
 
 class FunctionFailure(FunctionError):
-    """The function failed; the spelling of earlier versions of the published library."""
+    """The function failed. Earlier versions of the published library spell it so."""
 
     def __init__(self, message: str, *, non_retryable: bool = False) -> None:
         super().__init__(message)

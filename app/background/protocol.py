@@ -32,7 +32,7 @@ Absent: Any = Field(None, exclude_if=lambda value: value is None)
 
 
 class Status(StrEnum):
-    """How it is with an agent."""
+    """The status of an agent."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -42,7 +42,7 @@ class Status(StrEnum):
 
 
 class ParentClosePolicy(StrEnum):
-    """What becomes of a child when its parent ends; without a policy it is terminated."""
+    """What becomes of a child when its parent ends. Without a policy it is terminated."""
 
     TERMINATE = "terminate"
     UNSPECIFIED = "terminate"
@@ -107,7 +107,7 @@ class ScheduleRequest(Input):
 
 
 class ListAgents(Input):
-    """Which agents to list; all if nothing is said."""
+    """Which agents to list, all if nothing is said."""
 
     agent_name: AgentName | None = None
     status: Status | None = None
@@ -126,7 +126,7 @@ class Started(Stored):
 
 
 class Delivered(Stored):
-    """An event that was accepted; events are handled in the order of `seq`."""
+    """An event that was accepted. Events are handled in the order of `seq`."""
 
     agent_id: str
     run_id: str
@@ -134,7 +134,7 @@ class Delivered(Stored):
 
 
 class AgentDescription(Stored):
-    """One agent. `events` were accepted so far; `blocked` says why its run stands still, if it does."""
+    """One agent. `events` is how many were accepted so far. `blocked` says why its run stands still, if it does."""
 
     agent_id: str
     agent_name: str
@@ -177,7 +177,7 @@ class RunStart(Stored):
 
 
 class Event(Stored):
-    """What a mailbox sends to a run; `reply` is the awakeable of a caller who waits."""
+    """What a mailbox sends to a run. `reply` is the awakeable of a caller who waits."""
 
     seq: int
     role: Literal["event", "state"]
@@ -195,7 +195,7 @@ class Outcome(Stored):
 
 
 class RunRequest(Stored):
-    """What a run says; fenced by `run_id`: what another run says changes nothing."""
+    """What a run says. It is fenced by `run_id`: what another run says changes nothing."""
 
     run_id: str
 
@@ -207,14 +207,14 @@ class Handled(RunRequest):
 
 
 class NextRun(RunRequest):
-    """Start the next run; this one has taken the events up to `taken` and handled them."""
+    """Start the next run. This one has taken the events up to `taken` and handled them."""
 
     taken: int
     input: Any
 
 
 class Close(RunRequest):
-    """`run` has ended; the answer is the last event that must still be handled, None if the agent is closed."""
+    """`run` has ended. The answer is the last event that must still be handled, None if the agent is closed."""
 
     taken: int
     outcome: Outcome
@@ -238,7 +238,7 @@ class Delivery(Stored):
 
 
 class StartRequest(Stored):
-    """Start an agent; `waiter` is an awakeable for its outcome, `reply` one for the answer to the start itself."""
+    """Start an agent. `waiter` is an awakeable for its outcome, `reply` one for the answer to the start itself."""
 
     agent_name: str
     kind: Kind = "agent"
@@ -253,7 +253,7 @@ class StartRequest(Stored):
 
 
 class StopRequest(Stored):
-    """Cancel or terminate an agent; with `parent_id`, only if it is a child of that agent."""
+    """Cancel or terminate an agent. With `parent_id`, only if it is a child of that agent."""
 
     parent_id: str | None = None
     run_id: str | None = None
@@ -289,7 +289,7 @@ class ScheduleEnd(Stored):
 
 
 class FunctionCall(Stored):
-    """What a step asks of a function; durations in seconds, None waits for ever."""
+    """What a step asks of a function. Units: seconds, None waits for ever."""
 
     input: Any = None
     agent_id: str

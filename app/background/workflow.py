@@ -1,6 +1,6 @@
 """The namespace `workflow`: an agent without events, in the words of workflows.
 
-A list of names; each does its job in a module of its own.
+A list of names. Each does its job in a module of its own.
 """
 
 from collections.abc import Awaitable, Callable
@@ -56,5 +56,5 @@ def defn(name: str | None = None, description: str | None = None, *, mcp: bool =
 
 
 def run(function: H) -> H:
-    """Mark the coroutine method that is the workflow; it takes at most one input. Errors: DefinitionError."""
+    """Mark the coroutine method that is the workflow. It takes at most one input. Errors: DefinitionError."""
     return marker("run", function, kind="workflow")

@@ -82,7 +82,7 @@ def marker(role: Role, function: F, *, name: str | None = None, kind: Kind = "ag
 @overload
 def marker(role: Role, function: None, *, name: str | None = None, kind: Kind = "agent") -> Callable[[F], F]: ...
 def marker(role: Role, function: F | None, *, name: str | None = None, kind: Kind = "agent") -> Any:
-    """Mark a method for `define`; works as `@agent.event` and as `@agent.event(name=…)`.
+    """Mark a method for `define`. Works as `@agent.event` and as `@agent.event(name=…)`.
 
     Errors: DefinitionError for a method of the wrong sort.
     """
@@ -115,12 +115,12 @@ def definition_of_function(function: Callable[..., Any]) -> Operation:
 
 
 async def _wait_for_events(_self: object) -> None:
-    """The `run` of a class that has none: its agents handle events until they are cancelled or terminated."""
+    """Wait for ever: the `run` of a class that has none. Its agents handle events until they are cancelled."""
     await condition(lambda: False)
 
 
 def _marked(cls: type, agent_name: str, role: str) -> Iterator[tuple[str, Operation]]:
-    """Yield the methods of `cls` with that role; a subclass replaces what its bases call the same."""
+    """Yield the methods of `cls` with that role. A subclass replaces what its bases call the same."""
     members = {name: member for part in reversed(cls.__mro__) for name, member in vars(part).items()}
     for member in members.values():
         marked_role, name = getattr(member, _MARK, (None, ""))

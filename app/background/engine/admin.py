@@ -1,6 +1,6 @@
-"""What background agents ask of Restate's admin API: kill an invocation, list what is stored, say what is served.
+"""What background agents ask of Restate's admin API: kill an invocation, list what is stored, look up what is served.
 
-Plain requests; who calls them journals the answers.
+Journals nothing: its callers do.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ logger = logging.getLogger("background")
 
 
 async def wake(invocation_id: str) -> bool:
-    """Begin an attempt of an invocation that is suspended or backs off; return False if it has ended.
+    """Begin an attempt of an invocation that is suspended or backs off. Return False if it has ended.
 
     No journal entry is written for it (measured). One that has an attempt is left alone, and so is one that is paused.
     Errors: AdminUnavailable; Conflict if it is paused.
@@ -42,7 +42,7 @@ async def wake(invocation_id: str) -> bool:
 
 
 async def is_served(service: str) -> bool:
-    """Return whether any deployment serves `service`; taken for granted where the admin API cannot be reached."""
+    """Return whether any deployment serves `service`. If the admin API cannot be reached the answer is yes."""
     try:
         return await _service(service) is not None
     except AdminUnavailable as exc:
@@ -51,7 +51,7 @@ async def is_served(service: str) -> bool:
 
 
 async def served_agent(name: str) -> ServedAgent | None:
-    """Return what Restate knows of the agent or workflow `name`; None for a service that is neither, or not there.
+    """Return what Restate knows of the agent or workflow `name`, None for a service that is neither or not there.
 
     Errors: AdminUnavailable.
     """
@@ -64,9 +64,9 @@ async def served_agent(name: str) -> ServedAgent | None:
 
 
 async def standstill(run_id: str, *, retry: bool = False) -> Standstill | None:
-    """Return why a run stands still; None if it does not, or if the admin API cannot be reached.
+    """Return why a run stands still, None if it does not, or if the admin API cannot be reached.
 
-    With `retry` one that waits for its next attempt gets it before it is called blocked: the old code may be back.
+    With `retry` a run that waits for its next attempt gets it first: the old code may be back.
     """
     try:
         row = await _invocation(run_id)
@@ -101,7 +101,7 @@ async def _service(name: str) -> dict[str, Any] | None:
 
 
 async def _invocation(invocation_id: str) -> dict[str, Any]:
-    """Return status and last failure of an invocation; nothing of one that is not known. Errors: AdminUnavailable."""
+    """Return status and last failure of an invocation, {} for one that is not known. Errors: AdminUnavailable."""
     columns = "status, last_failure, last_failure_error_code"
     rows = await query(f"SELECT {columns} FROM sys_invocation WHERE id = '{_quoted(invocation_id)}'")  # noqa: S608 - quoted
     return rows[0] if rows else {}
@@ -115,5 +115,5 @@ async def _resume(invocation_id: str) -> None:
 
 
 def _quoted(name: str) -> str:
-    """Return a name as one segment of a path; of a quote character nothing is left that SQL could see either."""
+    """Return a name as one segment of a path. No quote character is left in it that SQL could see."""
     return quote(name, safe="")

@@ -1,6 +1,6 @@
 """What Restate's admin API knows of deployments: where services are, whether that place answers, who serves them next.
 
-Plain requests, each answered as a value; decides nothing.
+When anything is registered or moved is decided in `serve/takeover.py`.
 """
 
 import asyncio
@@ -105,7 +105,7 @@ async def foreign_names(names: Iterable[str]) -> list[str]:
 
 
 async def fingerprints(deployment: Deployment) -> dict[str, str]:
-    """Return, for each agent class that a deployment serves, by which code."""
+    """Return the fingerprint of each agent class that a deployment serves."""
     async with admin.connect() as http:
         answer = await http.get(f"/deployments/{deployment.deployment_id}")
     answer.raise_for_status()
@@ -118,7 +118,7 @@ async def fingerprints(deployment: Deployment) -> dict[str, str]:
 
 
 async def move(gone: Deployment, services: set[str]) -> tuple[int, int]:
-    """Let the open invocations of `services` go on at the latest deployment; return how many do, and do not."""
+    """Let open invocations of `services` go on at the latest deployment. Return how many do, and how many cannot."""
     rows = await admin.query(
         "SELECT id, target_service_name AS service FROM sys_invocation "  # noqa: S608 - an id that Restate gave
         f"WHERE pinned_deployment_id = '{gone.deployment_id}' AND status <> 'completed'"
@@ -135,7 +135,7 @@ async def move(gone: Deployment, services: set[str]) -> tuple[int, int]:
 
 
 async def _move(invocation_id: str) -> bool:
-    """A suspended invocation can be moved at once, one that Restate tries again and again only after a pause."""
+    """Return whether an invocation was moved. One that Restate tries again and again must be paused for it."""
     async with admin.connect() as http:
         if await _resumed(http, invocation_id):
             return True

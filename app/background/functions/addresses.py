@@ -30,5 +30,5 @@ def function_service(task_queue: str, name: str) -> str:
 
 @cache
 def called_at(service: str) -> ServiceAddress[FunctionCall, object]:
-    """Return the handler of a service that runs its function; of an object of an earlier version, with a key."""
+    """Return the handler that runs the function of a service, or of the object of an earlier version."""
     return ServiceAddress(service, CALL, FunctionCall, object)

@@ -1,6 +1,6 @@
 """One attempt of one function: its place, its timeouts and heartbeats, and what its failure is called.
 
-Runs on the loop that serves Restate; the function itself runs elsewhere. Tries nothing again.
+Runs on the loop that serves Restate, the function itself elsewhere. Tries nothing again.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ logger = logging.getLogger("functions")
 
 @dataclass(frozen=True)
 class Attempt:
-    """What one attempt needs. Units: seconds; None waits for ever. `number` counts from 1."""
+    """What one attempt needs. Units: seconds, None waits for ever. `number` counts from 1."""
 
     operation: Operation
     arguments: tuple[Any, ...]

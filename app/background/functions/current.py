@@ -1,4 +1,4 @@
-"""What a function asks of the step that runs it: who it is, and to be told that it is alive.
+"""What a function calls while a step runs it: its info, and heartbeats.
 
 Owns the current function as a context variable. Runs nothing.
 """
@@ -18,7 +18,7 @@ def in_function() -> bool:
 
 
 def heartbeat(*details: Any) -> None:
-    """Say that this function is alive; a step with a `heartbeat_timeout` is aborted and tried again without it.
+    """Report that this function is alive. Without it a step with a `heartbeat_timeout` is aborted and tried again.
 
     Errors: DefinitionError outside of a function that a step runs.
     """
@@ -26,7 +26,7 @@ def heartbeat(*details: Any) -> None:
 
 
 def function_info() -> FunctionInfo:
-    """Return what runs. Errors: DefinitionError outside of a function that a step runs."""
+    """Return the info of the function that runs. Errors: DefinitionError outside of a function that a step runs."""
     try:
         return _current.get()
     except LookupError:
@@ -40,7 +40,7 @@ def enter(info: FunctionInfo) -> None:
 
 
 def mcp_progress(progress: float, total: float | None = None, message: str | None = None) -> bool:
-    """Send a heartbeat that says how far the function is; return whether one could be sent."""
+    """Send a heartbeat that says how far the function is. Return whether one could be sent."""
     if not in_function():
         return False
     told = {"progress": float(progress), "total": total, "message": message}

@@ -1,6 +1,6 @@
 """What a function may know of itself while it runs: our words, and those of the published library for the same.
 
-Owns attempt, times and heartbeats; decides nothing. Filled by `service.py`.
+Values, times and heartbeats only. What follows from a missing heartbeat is decided in `attempt.py`.
 """
 
 import time
@@ -15,7 +15,7 @@ from app.background.published.workflow_words import NAMESPACE, WorkflowWords
 
 @dataclass
 class FunctionInfo(WorkflowWords):
-    """The function that runs; `heartbeat_details` are those of its last heartbeat, also of an earlier attempt.
+    """The function that runs. `heartbeat_details` are those of its last heartbeat, also of an earlier attempt.
 
     `agent_name` and `run_id` are empty for a run that began before they were sent along.
     """
@@ -81,7 +81,7 @@ class FunctionInfo(WorkflowWords):
 
     @property
     def workflow_namespace(self) -> str:
-        """There is one."""
+        """The only one."""
         return NAMESPACE
 
     @property

@@ -25,9 +25,9 @@ logger = logging.getLogger("functions")
 
 
 async def why_not_served(task_queue: str, name: str, agent_id: str) -> str:
-    """Return why no process can run a function, after a grace for one that is just starting; "" if one can.
+    """Return why no process can run a function, "" if one can. A process that is just starting gets a while.
 
-    What is served by a process that is down is served: the call waits for it, and the log says so a moment later.
+    A process that is down counts: the call waits for it, and the log says so a moment later.
     """
     service = function_service(task_queue, name)
     if time.monotonic() - _served_at.get(service, float("-inf")) < TRUSTED_S:

@@ -51,7 +51,8 @@ _LISTED = RunOptions[list[tuple[str, dict[str, Any]]]](max_attempts=3)
 @_public(background_agents)
 async def schedule_agent(ctx: Context, request: ScheduleAgent) -> Started:
     """Start an agent. With an event: start it unless it runs, and send the event, in one. With a schedule: start it
-    again and again; the id is then that of the schedule."""
+    again and again. The id is then that of the schedule.
+    """
     check_size(request.agent_input, "agent_input")
     check_size(request.event and request.event.input, "The input of the event")
     start = StartRequest(
@@ -77,7 +78,7 @@ async def send_agent_event(ctx: Context, request: SendAgentEvent) -> Any:
 
 @_passing(background_agents)
 async def get_agent_state(ctx: Context, request: GetAgentState) -> Any:
-    """Ask a running agent for one of its @agent.state values; it sees all events that were accepted before."""
+    """Return one of the @agent.state values of a running agent. It has seen all events that were accepted before."""
     check_size(request.state_input, "state_input")
     delivery = Delivery(role="state", name=request.state_name, input=request.state_input, run_id=request.run_id)
     return await ask(ctx, request.agent_id, delivery)
@@ -85,7 +86,7 @@ async def get_agent_state(ctx: Context, request: GetAgentState) -> Any:
 
 @_public(background_agents)
 async def get_agent_result(ctx: Context, request: AgentRequest) -> Any:
-    """Wait for the end of an agent and return its result; an error with its text if it has none."""
+    """Wait for the end of an agent and return its result. Fails with its text if it has none."""
     waiter, ended = ctx.awakeable(type_hint=Outcome)
     await mailbox.WAIT.call(ctx, request.agent_id, WaitRequest(waiter=waiter, run_id=request.run_id))
     outcome = await ended
@@ -106,7 +107,7 @@ async def describe_agent(ctx: Context, request: AgentRequest) -> AgentDescriptio
 
 @_public(background_agents)
 async def list_agents(ctx: Context, request: ListAgents) -> AgentList:
-    """List agents, by id; `agent_name` and `status` choose."""
+    """List agents, by id. `agent_name` and `status` choose."""
     records = await ctx.run_typed("agents", admin.stored, _LISTED, MAILBOX, RECORD_KEY)
     described = (description_of(key, Record(**record)) for key, record in sorted(records))
     wanted = [
@@ -125,7 +126,7 @@ async def cancel_agent(ctx: Context, request: AgentRequest) -> None:
 
 @_public(background_agents)
 async def terminate_agent(ctx: Context, request: AgentRequest) -> None:
-    """End an agent at once; none of its code runs any more."""
+    """End an agent at once. None of its code runs any more."""
     await mailbox.TERMINATE.call(ctx, request.agent_id, StopRequest(run_id=request.run_id))
 
 
@@ -137,7 +138,7 @@ async def purge_agent(ctx: Context, request: AgentRequest) -> None:
 
 @_public(background_agents)
 async def describe_schedule(ctx: Context, request: ScheduleRequest) -> Schedule:
-    """Say when a schedule is due, and what it has started, skipped, coalesced and missed."""
+    """Return when a schedule is due, and what it has started, skipped, coalesced and missed."""
     return await schedules.DESCRIBE.call(ctx, request.schedule_id, None)
 
 
@@ -150,5 +151,5 @@ async def list_schedules(ctx: Context) -> ScheduleList:
 
 @_public(background_agents)
 async def delete_schedule(ctx: Context, request: ScheduleRequest) -> None:
-    """Start nothing any more; the agents that it has started go on."""
+    """Delete a schedule. The agents that it has started go on."""
     await schedules.DELETE.call(ctx, request.schedule_id, None)

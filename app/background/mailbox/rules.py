@@ -40,9 +40,9 @@ KILLED = "The run was ended from outside."
 
 
 class Mailbox:
-    """A working copy of one agent; `effects` are in the order in which they must happen.
+    """A working copy of one agent. `effects` are in the order in which they must happen.
 
-    `events` are the stored ones, needed only by what ends a run; `children` only by what ends the agent.
+    `events` are the stored ones, needed only by what ends a run. `children` are needed only by what ends the agent.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Mailbox:
     # What clients and parents do
 
     def start(self, request: StartRequest) -> bool:
-        """Start the agent, and send it the event if there is one; False if it runs and only gets the event.
+        """Start the agent, and send it the event if there is one. Return False if it runs and only gets the event.
 
         Errors: Conflict if it runs and there is no event for it, or if it is another agent.
         """
@@ -87,7 +87,7 @@ class Mailbox:
         return True
 
     def deliver(self, delivery: Delivery) -> int:
-        """Number an event, store it and send it to the run; return its number.
+        """Number an event, store it and send it to the run. Return its number.
 
         Errors: NotFound, Conflict.
         """
@@ -125,7 +125,7 @@ class Mailbox:
             self._set(waiters=(*record.waiters, waiter))
 
     def require_ended(self) -> None:
-        """Errors: NotFound; Conflict while the agent runs."""
+        """Check that the agent has ended. Errors: NotFound; Conflict while it runs."""
         if self.known().status is Status.RUNNING:
             raise Conflict(f"Agent {self.agent_id!r} is running: cancel or terminate it, then purge it")
 
@@ -158,7 +158,7 @@ class Mailbox:
             self.effects.append(CancelRun())
 
     def close(self, request: Close) -> None:
-        """Close the agent, unless events have come that the run must handle first; from then on it takes no more."""
+        """Close the agent, unless events have come that the run must handle first. From then on it takes no more."""
         record = self._fenced(request.run_id)
         if record is None:
             return
@@ -182,7 +182,7 @@ class Mailbox:
     # What children report
 
     def adopt(self, child: Child) -> None:
-        """Note a child; of an agent that has ended, the child gets what its policy says."""
+        """Note a child. If the agent has ended, the child gets what its policy says."""
         if self.record is None or self.record.status is not Status.RUNNING:
             self.effects.append(StopChild(child))
         else:

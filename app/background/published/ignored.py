@@ -1,6 +1,6 @@
 """What code written for the published library says, and Restate has no use for: accepted, and said once.
 
-Knows only what was said; changes nothing.
+Logs, and changes nothing else.
 """
 
 import logging
@@ -31,7 +31,7 @@ def ignored(what: str, why: str) -> None:
 
 @contextmanager
 def import_functions() -> Iterator[None]:
-    """Import functions inside of this, as the reference does; nothing needs it here, where agents are not sandboxed."""
+    """Import functions inside of this, as the reference does. Agents are not sandboxed here, so nothing needs it."""
     yield
 
 

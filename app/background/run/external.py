@@ -1,6 +1,6 @@
 """A handle of another agent, for the code of an agent: sends it events, and asks it to end.
 
-Knows the address of a mailbox only; whether the agent is there is found out by the first use.
+Knows the address of a mailbox only. Whether the agent is there is found out by the first use.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ from app.durable import Call
 
 
 def get_external_agent_handle(workflow_id: str, *, run_id: str | None = None) -> "ExternalAgentHandle":
-    """Return a handle of the agent with this id, whoever has started it; with `run_id`, of that run only.
+    """Return a handle of the agent with this id, whoever has started it. With `run_id` it is of that run only.
 
     Errors: DeterminismError outside of an agent.
     """
@@ -41,14 +41,14 @@ class ExternalAgentHandle:
         self.run_id = run_id
 
     async def signal(self, signal: str | Callable[..., Any], arg: Any = None, *, args: Sequence[Any] = ()) -> None:
-        """Send an event with `arg`, or the only one of `args`; return when it is accepted."""
+        """Send an event with `arg`, or the only one of `args`. Return when it is accepted."""
         name = name_of(signal)
         given = to_json(only_input(arg, args), f"The input of event {name!r}")
         delivery = Delivery(role="event", name=name, input=given, run_id=self.run_id)
         await self._ask(mailbox.DELIVER, delivery)
 
     async def cancel(self) -> None:
-        """Ask the agent to end; its `finally` blocks run."""
+        """Ask the agent to end. Its `finally` blocks run."""
         await self._ask(mailbox.CANCEL, StopRequest(run_id=self.run_id))
 
     async def _ask(self, address: ObjectAddress[I, O], request: I) -> None:

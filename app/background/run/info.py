@@ -1,6 +1,6 @@
-"""Who an agent is, as its code reads it: our words, and those of the published library for the same.
+"""What an agent may know of itself while it runs: our words, and those of the published library for the same.
 
-Values only; filled by `service.py`.
+Values only, filled by `service.py`.
 """
 
 from datetime import UTC, datetime
@@ -45,7 +45,7 @@ class AgentInfo(WorkflowWords, Stored):
 
     @property
     def namespace(self) -> str:
-        """There is one."""
+        """The only one."""
         return NAMESPACE
 
     @property
@@ -62,12 +62,12 @@ class AgentInfo(WorkflowWords, Stored):
 
     @property
     def first_execution_run_id(self) -> str:
-        """The first run of the agent; this one, unless it has continued as new."""
+        """The first run of the agent: this one, unless it has continued as new."""
         return self.first_run_id or self.run_id
 
     @property
     def start_time(self) -> datetime:
-        """When the run began; 1970 if it began before that was recorded."""
+        """When the run began, 1970 if it began before that was recorded."""
         return self.started_at or _EPOCH
 
     @property

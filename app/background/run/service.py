@@ -1,6 +1,6 @@
 """One run of one agent: a Restate service named after the class, whose handler `run` executes it on the durable loop.
 
-Owns how a run begins and ends; what an agent may call in between is in `current.py`, `step.py` and `children.py`.
+Owns how a run begins and ends. What an agent may call in between is in `current.py`, `step.py` and `children.py`.
 """
 
 import asyncio
@@ -51,7 +51,7 @@ def run_service(definition: AgentDefinition, *, idle: timedelta | None = IDLE) -
     )
 
     async def run(ctx: restate.Context, start: RunStart) -> Any:
-        """One run of the agent, from its start or the last continue-as-new to the next or the end."""
+        """Run the agent, from its start or the last continue-as-new to the next or the end."""
         with live_runs.attempt(ctx.request().id) as attempt:
             started_at = await _require_same_class(ctx, definition, start, attempt)
             watch_rest(ctx, attempt.at_rest)
@@ -96,7 +96,7 @@ async def _require_same_class(
 
 
 class _AgentRun:
-    """The course of one run; lives on the durable loop."""
+    """The course of one run. It lives on the durable loop."""
 
     def __init__(
         self,
@@ -191,7 +191,10 @@ class _AgentRun:
             self._have_itself_killed()
 
     def _have_itself_killed(self) -> None:
-        """Handlers that cannot be cancelled would keep the run for ever; its agent has ended or has the next one."""
+        """Have this run killed: handlers that cannot be cancelled would keep it for ever.
+
+        Its agent has ended or has the next run.
+        """
         run = RunOfAgent(agent_id=self._start.agent_id, run_id=self._run_id)
         KILL.send(self._ctx, run, delay=AFTER_THE_REPORT)
 

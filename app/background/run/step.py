@@ -1,6 +1,6 @@
 """`agent.step`: the caller's side of a function. The function runs in an invocation of its own.
 
-So the agent is suspended meanwhile, and still hears events, timers and cancellations. Knows limits, not functions.
+So the agent is suspended meanwhile, and still hears events, timers and cancellations. Runs no function itself.
 """
 
 import asyncio
@@ -67,12 +67,12 @@ async def step(
     heartbeat_timeout: timedelta | None = None,
     retry_policy: RetryPolicy | None = None,
 ) -> Any:
-    """Run `function` outside of the agent and journal its result; a replay returns the journaled value.
+    """Run `function` outside of the agent and journal its result. A replay returns the journaled value.
 
-    Shapes: function(input) -> JSON value or what its return annotation says; plain functions run in a thread.
-    Units: timeouts are timedeltas; start_to_close is for each attempt, schedule_to_close for all, schedule_to_start
+    Shapes: function(input) -> JSON value or what its return annotation says. Plain functions run in a thread.
+    Units: timeouts are timedeltas: start_to_close is for each attempt, schedule_to_close for all, schedule_to_start
     until the first begins, heartbeat between two `function.heartbeat()`. None waits for ever.
-    Durable: three journal entries, one more for the first step of a run; at least once: an attempt runs again if its
+    Durable: three journal entries, one more for the first step of a run. At least once: an attempt runs again if its
     process dies.
     Cancelling the awaiting task aborts the function and waits for its end.
     Errors: StepFailed with the text and the type of what was raised; UsageError if the input does not fit.
@@ -103,7 +103,10 @@ async def step(
 
 
 def _caller(schedule_to_close: timedelta | None) -> dict[str, Any]:
-    """Return what a function may know of its caller; a run that began before this was sent must send the same again."""
+    """Return what a function may know of its caller.
+
+    A run that began before that was sent must send the same as then: nothing.
+    """
     info = current_run().info
     if info.started_at is None:
         return {}

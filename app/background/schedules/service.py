@@ -1,6 +1,6 @@
 """BackgroundSchedule: starts an agent again and again, keyed by schedule id. Each start is an agent of its own.
 
-Owns what is due and what was started, skipped or coalesced; when that is, is in `spec.py`.
+Owns what was started, skipped or coalesced. When a schedule is due is in `spec.py`.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ background_schedule = VirtualObject(
 
 @private_handler(background_schedule, CREATE, retries=PATIENT_RETRIES)
 async def create(ctx: ObjectContext, request: CreateSchedule) -> Schedule:
-    """Create the schedule. Errors: Conflict if there is one; what check_start says of an agent that cannot start."""
+    """Create the schedule. Errors: Conflict if there is one; those of check_start for an agent that cannot start."""
     if await _load(ctx) is not None:
         raise Conflict(f"There is a schedule {ctx.key()!r} already: delete_schedule it first, or choose another id")
     start = await check_start(ctx, request.start)
@@ -38,7 +38,7 @@ async def create(ctx: ObjectContext, request: CreateSchedule) -> Schedule:
 
 @private_handler(background_schedule, TICK, retries=PATIENT_RETRIES)
 async def tick(ctx: ObjectContext, tick: Tick) -> None:
-    """Start the agent, or note why not; then wait for the next time."""
+    """Start the agent, or note why not. Then wait for the next time."""
     schedule = await _load(ctx)
     if schedule is None or schedule.created_at != tick.created_at:
         return
@@ -61,7 +61,7 @@ async def tick(ctx: ObjectContext, tick: Tick) -> None:
 
 @private_handler(background_schedule, RELEASED, retries=PATIENT_RETRIES)
 async def released(ctx: ObjectContext, tick: Tick) -> None:
-    """The agent that was busy has ended: start what was coalesced."""
+    """Start what was coalesced, as the agent that was busy has ended."""
     schedule = await _load(ctx)
     if schedule is not None and schedule.created_at == tick.created_at and schedule.pending:
         started = await _start(ctx, schedule.changed(pending=False), tick.due)
@@ -70,7 +70,7 @@ async def released(ctx: ObjectContext, tick: Tick) -> None:
 
 @private_handler(background_schedule, DELETE, retries=PATIENT_RETRIES)
 async def delete(ctx: ObjectContext) -> None:
-    """Start nothing any more; what was started goes on. Errors: NotFound."""
+    """Delete the schedule. What was started goes on. Errors: NotFound."""
     if await _load(ctx) is None:
         raise NotFound(f"There is no schedule {ctx.key()!r}")
     ctx.clear_all()
@@ -78,7 +78,7 @@ async def delete(ctx: ObjectContext) -> None:
 
 @private_handler(background_schedule, DESCRIBE, kind="shared", retries=PATIENT_RETRIES)
 async def describe(ctx: ObjectSharedContext) -> Schedule:
-    """Say what the schedule has done and when it is due. Errors: NotFound."""
+    """Return what the schedule has done and when it is due. Errors: NotFound."""
     schedule = await _load(ctx)
     if schedule is None:
         raise NotFound(f"There is no schedule {ctx.key()!r}")

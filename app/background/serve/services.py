@@ -1,6 +1,6 @@
 """From declarations to Restate services: what a process must serve for its agents, workflows and functions.
 
-Builds and registers names in this process; starts nothing.
+Builds services, and makes names known in this process. Starts nothing.
 """
 
 from collections.abc import Callable, Sequence
