@@ -1,4 +1,4 @@
-"""What the parts of a background agent say to each other and to clients: the shapes of every request and answer.
+"""What the parts of a background agent say to each other, and tell clients of it.
 
 Shapes and names only. Both are stored in journals and known to clients: they change only with a migration note.
 """
@@ -6,13 +6,11 @@ Shapes and names only. Both are stored in journals and known to clients: they ch
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from app.background.declare.names import AgentId, AgentName, OperationName, QueueName, RunId
 from app.background.engine.standstill import Standstill
 from app.background.event import AgentEvent
-from app.background.schedules.spec import ScheduleSpec
-from app.values import Input, Stored
+from app.values import Stored
 
 MAILBOX = "BackgroundAgent"
 FRONT_DOOR = "BackgroundAgents"
@@ -22,6 +20,10 @@ RESERVED = frozenset({MAILBOX, FRONT_DOOR, RUNS, SCHEDULES})
 RUN = "run"  # the handler of the service of each agent class
 CALL = "call"  # the handler of the functions of a task queue
 DEFAULT_QUEUE = "restack"
+
+# In the metadata of the service of each agent class.
+KIND_KEY = "kind"
+FINGERPRINT_KEY = "fingerprint"
 
 Kind = Literal["agent", "workflow"]
 
@@ -50,71 +52,7 @@ class ParentClosePolicy(StrEnum):
     REQUEST_CANCEL = "request_cancel"
 
 
-# From clients to BackgroundAgents
-
-
-class ScheduleAgent(Input):
-    """Start an agent. With `event`, start it unless it runs, and send the event, in one."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"agent_name": "TaskProcessor", "agent_id": "a1"}]})
-
-    agent_name: AgentName
-    agent_id: AgentId
-    agent_input: Any = None
-    task_queue: QueueName = DEFAULT_QUEUE
-    event: AgentEvent | None = None
-    schedule: ScheduleSpec | None = Field(None, description="Start it again and again; agent_id names the schedule")
-
-
-class SendAgentEvent(Input):
-    """Send an event. With `wait_for_completion` the answer is what its handler returns."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"agent_id": "a1", "event_name": "shutdown"}]})
-
-    agent_id: AgentId
-    event_name: OperationName
-    event_input: Any = None
-    run_id: RunId | None = Field(None, description="Only if this run is the current one")
-    wait_for_completion: bool = False
-
-
-class GetAgentState(Input):
-    """Ask an agent for one of its `@agent.state` values."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"agent_id": "a1", "state_name": "progress"}]})
-
-    agent_id: AgentId
-    state_name: OperationName
-    state_input: Any = None
-    run_id: RunId | None = None
-
-
-class AgentRequest(Input):
-    """Names an agent."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"agent_id": "a1"}]})
-
-    agent_id: AgentId
-    run_id: RunId | None = None
-
-
-class ScheduleRequest(Input):
-    """Names a schedule."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"schedule_id": "s1"}]})
-
-    schedule_id: AgentId
-
-
-class ListAgents(Input):
-    """Which agents to list, all if nothing is said."""
-
-    agent_name: AgentName | None = None
-    status: Status | None = None
-    limit: int = Field(100, gt=0, le=10_000)
-
-
-# From BackgroundAgents to clients
+# To clients
 
 
 class Started(Stored):
@@ -148,12 +86,6 @@ class AgentDescription(Stored):
     events: int
     failure: str | None
     blocked: Standstill | None = None
-
-
-class AgentList(Stored):
-    """Agents, by id."""
-
-    agents: tuple[AgentDescription, ...]
 
 
 # Between mailboxes and runs

@@ -36,7 +36,7 @@ LAYERS = (
     ("background.published", "background.declare.names", "background.failure", "background.engine.standstill"),
     ("background.event", "background.schedules.calendar", "background.schedules.spec"),
     ("background.protocol",),
-    ("background.query", "background.declare", "background.schedules.protocol"),
+    ("background.query", "background.declare", "background.schedules.protocol", "background.gateway.protocol"),
     ("background.engine",),
     (
         "background.mailbox.addresses",

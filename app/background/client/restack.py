@@ -11,12 +11,8 @@ from urllib.parse import quote
 from app.background.client.handle import AgentHandle
 from app.background.client.ingress import Ingress
 from app.background.event import AgentEvent
-from app.background.protocol import (
-    DEFAULT_QUEUE,
-    AgentDescription,
-    AgentList,
-    Status,
-)
+from app.background.gateway.protocol import AgentList
+from app.background.protocol import DEFAULT_QUEUE, AgentDescription, Status
 from app.background.published.ignored import NO_WEBHOOKS, ignored, say_what_is_ignored
 from app.background.published.options import CloudConnectionOptions, ResourceOptions, ServiceOptions
 from app.background.schedules.protocol import Schedule, ScheduleList

@@ -14,7 +14,7 @@ import httpx
 from app.admin import connect, kill, query
 from app.background.declare.names import NAME
 from app.background.engine.standstill import Standstill, explain
-from app.background.protocol import Kind
+from app.background.protocol import KIND_KEY, Kind
 from app.background.query import QUERY, ServedAgent
 from app.errors import AdminUnavailable, Conflict
 
@@ -56,7 +56,7 @@ async def served_agent(name: str) -> ServedAgent | None:
     Errors: AdminUnavailable.
     """
     found = await _service(name)
-    kind = (found or {}).get("metadata", {}).get("kind")
+    kind = (found or {}).get("metadata", {}).get(KIND_KEY)
     if found is None or kind not in get_args(Kind):
         return None
     handlers = {handler["name"] for handler in found["handlers"]}

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from app import admin
+from app.background.protocol import FINGERPRINT_KEY, KIND_KEY
 from app.errors import AgentError
 
 _MOVES_AT_ONCE = 8
@@ -101,7 +102,7 @@ async def foreign_names(names: Iterable[str]) -> list[str]:
     async with admin.connect() as http:
         found = [await http.get(f"/services/{quote(name, safe='')}") for name in names]
     known = [answer.json() for answer in found if answer.is_success]
-    return sorted(service["name"] for service in known if not (service.get("metadata") or {}).get("kind"))
+    return sorted(service["name"] for service in known if not (service.get("metadata") or {}).get(KIND_KEY))
 
 
 async def fingerprints(deployment: Deployment) -> dict[str, str]:
@@ -111,9 +112,9 @@ async def fingerprints(deployment: Deployment) -> dict[str, str]:
     answer.raise_for_status()
     services = answer.json()["services"]
     return {
-        service["name"]: service["metadata"]["fingerprint"]
+        service["name"]: service["metadata"][FINGERPRINT_KEY]
         for service in services
-        if "fingerprint" in (service.get("metadata") or {})
+        if FINGERPRINT_KEY in (service.get("metadata") or {})
     }
 
 

@@ -12,6 +12,15 @@ from restate import Context, RunOptions, TerminalError
 
 from app.background.engine import admin
 from app.background.gateway.asking import ask, send_and_wait, standstill_of
+from app.background.gateway.protocol import (
+    AgentList,
+    AgentRequest,
+    GetAgentState,
+    ListAgents,
+    ScheduleAgent,
+    ScheduleRequest,
+    SendAgentEvent,
+)
 from app.background.mailbox import addresses as mailbox
 from app.background.mailbox.checks import check_size
 from app.background.mailbox.control import RECORD_KEY, Record, description_of
@@ -20,15 +29,8 @@ from app.background.protocol import (
     MAILBOX,
     SCHEDULES,
     AgentDescription,
-    AgentList,
-    AgentRequest,
     Delivery,
-    GetAgentState,
-    ListAgents,
     Outcome,
-    ScheduleAgent,
-    ScheduleRequest,
-    SendAgentEvent,
     Started,
     StartRequest,
     Status,

@@ -19,7 +19,18 @@ from app.background.engine import admin
 from app.background.engine.standstill import CHANGED_CLASS, WAYS_OUT_OF_CHANGE
 from app.background.failure import MAX_TEXT, ends_attempt, status_of, text_of
 from app.background.mailbox import addresses as mailbox
-from app.background.protocol import RUN, Close, End, NextRun, Outcome, RunOfAgent, RunStart, Status
+from app.background.protocol import (
+    FINGERPRINT_KEY,
+    KIND_KEY,
+    RUN,
+    Close,
+    End,
+    NextRun,
+    Outcome,
+    RunOfAgent,
+    RunStart,
+    Status,
+)
 from app.background.query import QUERY, Query, QueryAnswer
 from app.background.run.addresses import KILL
 from app.background.run.current import ContinueAsNew, Run, enter
@@ -44,7 +55,7 @@ def run_service(definition: AgentDefinition, *, idle: timedelta | None = IDLE) -
     service = restate.Service(
         definition.name,
         description=definition.description,
-        metadata={"kind": definition.kind, "fingerprint": definition.fingerprint},
+        metadata={KIND_KEY: definition.kind, FINGERPRINT_KEY: definition.fingerprint},
         ingress_private=True,
         inactivity_timeout=idle,
         invocation_retry_policy=PATIENT_RETRIES,
