@@ -18,7 +18,7 @@ from restate.serde import BytesSerde
 
 from app.durable.waits import current_loop
 from app.errors import AgentError, StepFailed
-from app.text import clean, shorten, words_of
+from app.text import clean, clean_data, shorten, words_of
 
 T = TypeVar("T")
 
@@ -206,15 +206,4 @@ def _to_json(adapter: TypeAdapter[Any], value: object) -> bytes:
         plain = adapter.dump_python(value, mode="json")
     except (PydanticSerializationError, UnicodeEncodeError):  # the key of a dict
         plain = adapter.dump_python(value)
-    return to_json(_cleaned(plain))
-
-
-def _cleaned(value: Any) -> Any:
-    match value:
-        case str():
-            return clean(value)
-        case dict():
-            return {_cleaned(key): _cleaned(entry) for key, entry in value.items()}
-        case list() | tuple():
-            return [_cleaned(entry) for entry in value]
-    return value
+    return to_json(clean_data(plain))
