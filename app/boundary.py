@@ -70,7 +70,7 @@ class Nothing(Input):
 
 
 class _Refused:
-    """Input that does not fit; the SDK would answer 500 if its deserializer raised."""
+    """Input that does not fit. The SDK would answer 500 if its deserializer raised."""
 
     def __init__(self, error: UsageError) -> None:
         self.error = error

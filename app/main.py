@@ -1,6 +1,6 @@
 """Starts things: `python app/main.py` the service, `python app/main.py up` the service and a Restate server of its own.
 
-`python app/main.py help` names the rest. No other module of the application is run. It has no rules of chats or agents.
+Nothing starts but through this file. It has no rules of chats or agents. `python app/main.py help` names the rest.
 """
 
 import signal

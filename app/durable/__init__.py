@@ -1,6 +1,6 @@
 """Asyncio on Restate: durable code is plain asyncio in which every wait is a journaled future.
 
-`run_durably` runs a coroutine on a deterministic event loop inside a Restate handler. Knows nothing of chats or agents.
+Knows nothing of chats or agents. `run_durably` runs a coroutine on a deterministic event loop inside a Restate handler.
 """
 
 from app.durable.calls import Call

@@ -38,7 +38,7 @@ async def register(url: str) -> str:
 
     Nothing is replaced: invocations that another deployment has begun stay with it. An address may be used again once
     the version that was there is drained. `localhost` is registered as 127.0.0.1, where `up` registers too.
-    Errors: Conflict where an older version has open invocations; AgentError with Restate's reason; AdminUnavailable.
+    Errors: Conflict where an older version has open invocations, AgentError with Restate's reason, AdminUnavailable.
     """
     url = _with_address(url)
     async with admin.connect() as http:
@@ -65,7 +65,7 @@ async def register(url: str) -> str:
 async def drained(url: str) -> tuple[bool, str]:
     """Return whether the deployment at `url` may be stopped, and why or why not.
 
-    Errors: NotFound if Restate knows of none there; AdminUnavailable.
+    Errors: NotFound if Restate knows of none there, AdminUnavailable.
     """
     async with admin.connect() as http:
         found = await _deployments(http, url)

@@ -1,6 +1,6 @@
 """The LLM: an OpenAI-compatible server, or the offline model.
 
-This is the public surface; nothing else imports from the modules below it.
+This is the public surface: no other module of the application imports from the modules in this folder.
 """
 
 from functools import cache

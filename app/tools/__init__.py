@@ -1,4 +1,4 @@
-"""The tools of the agent: one file each, listed here."""
+"""The tools of the agent: one file each, listed here. What a tool is stands in `registry.py`."""
 
 from app.tools.execute_task import execute_task
 from app.tools.registry import Tool, by_name, tool
