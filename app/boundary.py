@@ -33,31 +33,23 @@ logger = logging.getLogger("boundary")
 # The attempt is over: there is nobody to answer, and the engine tries again.
 _ATTEMPT_ENDS = (DisconnectedException, VMException, SdkInternalBaseException)
 
+
+def _retries(max_attempts: int, then: Literal["kill", "pause"]) -> InvocationRetryPolicy:
+    return InvocationRetryPolicy(
+        initial_interval=timedelta(milliseconds=50),
+        exponentiation_factor=2,
+        max_interval=timedelta(seconds=2),  # a turn goes on this long after a restart of the service, at the latest
+        max_attempts=max_attempts,
+        on_max_attempts=then,
+    )
+
+
 # Only what the code cannot answer is retried (a dead process, a lost connection): exceptions end a handler at once.
 # A client waits about a minute. What the agent itself sends survives an outage of an hour and a half.
-PUBLIC_RETRIES = InvocationRetryPolicy(
-    initial_interval=timedelta(milliseconds=50),
-    exponentiation_factor=2,
-    max_interval=timedelta(seconds=2),
-    max_attempts=36,
-    on_max_attempts="kill",
-)
-PRIVATE_RETRIES = InvocationRetryPolicy(
-    initial_interval=timedelta(milliseconds=50),
-    exponentiation_factor=2,
-    max_interval=timedelta(seconds=2),  # a turn goes on this long after a restart of the service, at the latest
-    max_attempts=2700,
-    on_max_attempts="kill",
-)
+PUBLIC_RETRIES = _retries(36, "kill")
+PRIVATE_RETRIES = _retries(2700, "kill")
 # What runs for months must outlast an outage of a week. Then it pauses, and can be resumed.
-PATIENT_RETRIES = InvocationRetryPolicy(
-    initial_interval=timedelta(milliseconds=50),
-    exponentiation_factor=2,
-    max_interval=timedelta(seconds=2),
-    max_attempts=300_000,
-    on_max_attempts="pause",
-)
-
+PATIENT_RETRIES = _retries(300_000, "pause")
 
 MAX_KEY_CHARS = 256  # a key comes from a URL, and is part of log lines and of every list of chats
 _SMALLEST_BODY_LIMIT = 4 * 2**20  # bytes; what is wrong with a body of 30 MB took 15 s to say
