@@ -1,6 +1,6 @@
 """The LLM: an OpenAI-compatible server, or the offline model.
 
-This is the public surface: no other module of the application imports from the modules in this folder.
+The rest of the house imports from here, never from the modules below it.
 """
 
 from functools import cache
