@@ -193,14 +193,14 @@ def test_the_drawing_shows_the_imports() -> None:
     drawn = {room: set(others.split(" & ")) for room, others in lines}
     imports: dict[str, set[str]] = {}
     for name, path in modules().items():
-        others = {room_of(other) for other in imported(path)} - {room_of(name)}
-        imports.setdefault(room_of(name), set()).update(others)
+        others = {box_of(other) for other in imported(path)} - {box_of(name)}
+        imports.setdefault(box_of(name), set()).update(others)
     assert {room: others - imports[room] for room, others in drawn.items() if others - imports[room]} == {}
     ways = {room: reached(drawn, room) for room in imports}
     assert {room: others - ways[room] for room, others in imports.items() if others - ways[room]} == {}
 
 
-def room_of(module: str) -> str:
+def box_of(module: str) -> str:
     return "ground" if any(fits(module, name) for name in GROUND) else module.split(".", maxsplit=1)[0]
 
 
