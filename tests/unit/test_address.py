@@ -7,7 +7,6 @@ from types import ModuleType, NoneType, SimpleNamespace, UnionType
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 import pytest
-from app.background.functions.addresses import called_at
 from pydantic import BaseModel
 from restate import ObjectContext, Service, VirtualObject
 from restate.handler import Handler, handler_from_callable
@@ -15,6 +14,7 @@ from restate.server_context import ServerInvocationContext
 
 from app.address import Address, ObjectAddress, ServiceAddress
 from app.agent_session import agent_session
+from app.background.functions.addresses import called_at
 from app.background.functions.service import service_of_function
 from app.background.mailbox import addresses as mailbox
 from app.background.mailbox.service import background_agent
