@@ -1,0 +1,159 @@
+"""The working memory of a chat: what the LLM sees of earlier turns, in the state of AgentSession.
+
+The chat's record is the truth. A run uses its memory only if that is what the chat expects, and else asks the chat.
+Older turns stand in parts that are written once, so that a turn does not write the whole context again.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import cast
+
+from pydantic import ValidationError
+from restate import ObjectContext, RestateDurableFuture
+from restate.serde import BytesSerde
+
+from app.durable import wait_for
+from app.turns.context import estimate_tokens
+from app.turns.protocol import Context, Limits, MemoryRef
+from app.turns.transcript import Item
+from app.values import Stored
+
+MEMORY_KEY = "memory"
+_VERSION = 1
+_NEWEST_SHARE = 4  # the newest turns become a part once they fill this fraction of the budget
+
+
+class Remembered(Stored):
+    """The items of one earlier turn."""
+
+    turn_id: int
+    items: tuple[Item, ...]
+
+
+class _Part(Stored):
+    """Turns that are written together."""
+
+    turns: tuple[Remembered, ...] = ()
+
+
+class _Newest(_Part):
+    """The newest turns, and the numbers of the parts that come before them."""
+
+    version: int = _VERSION
+    parts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is remembered: `parts` by their numbers, oldest first, and the `newest` turns. Empty without any."""
+
+    parts: tuple[tuple[int, _Part], ...] = ()
+    newest: tuple[Remembered, ...] = ()
+    digest: str = ""
+
+    @property
+    def ref(self) -> MemoryRef:
+        """What names this memory."""
+        turns = self._turns()
+        return MemoryRef(last=turns[-1].turn_id if turns else 0, digest=self.digest)
+
+    def history(self) -> tuple[tuple[Item, ...], ...]:
+        """Return the items of each turn, oldest first."""
+        return tuple(turn.items for turn in self._turns())
+
+    def as_expected(self, expected: MemoryRef) -> "Memory":
+        """Return what is left of it without the turns that must not be seen."""
+        if expected.last == 0:
+            return Memory()
+        gone = set(expected.without)
+        parts = tuple((number, _Part(turns=_left(part.turns, gone))) for number, part in self.parts)
+        return Memory(parts, _left(self.newest, gone))
+
+    def with_turn(self, turn_id: int, items: Sequence[Item], limits: Limits) -> "Memory":
+        """Return it with one more turn, as far as it fits the context of a run."""
+        newest = (*self.newest, Remembered(turn_id=turn_id, items=tuple(items)))
+        parts = self.parts
+        if _tokens(newest) * _NEWEST_SHARE > limits.context_tokens:
+            parts = (*parts, (max((number for number, _ in parts), default=0) + 1, _Part(turns=newest)))
+            newest = ()
+        room, places = limits.context_tokens - _tokens(newest), limits.context_turns - len(newest)
+        kept: list[tuple[int, _Part]] = []
+        for number, part in reversed(parts):
+            if part.turns and (room > 0 and places > 0):
+                kept.append((number, part))
+            room, places = room - _tokens(part.turns), places - len(part.turns)
+        kept.reverse()
+        return Memory(tuple(kept), newest, _digest(_written(kept, newest), kept))
+
+    def _turns(self) -> list[Remembered]:
+        return [*chain.from_iterable(part.turns for _, part in self.parts), *self.newest]
+
+
+async def load_memory(ctx: ObjectContext) -> Memory:
+    """Return the memory as it is stored. One that cannot be read, or is of another version, is empty."""
+    stored = await _read(ctx, MEMORY_KEY)
+    if stored is None:
+        return Memory()
+    try:
+        newest = _Newest.model_validate_json(stored)
+        if newest.version != _VERSION:
+            return Memory()
+        reads = [_read(ctx, _part_key(number)) for number in newest.parts]
+        written = [await read or b"{}" for read in reads]
+        parts = [_Part.model_validate_json(part) for part in written]
+    except ValidationError:
+        return Memory()
+    return Memory(tuple(zip(newest.parts, parts, strict=True)), newest.turns, _digest_of(stored, written))
+
+
+def memory_of(context: Context) -> Memory:
+    """Return the memory of what the chat has answered."""
+    turns = tuple(
+        Remembered(turn_id=n, items=items) for n, items in zip(context.turn_ids, context.history, strict=True)
+    )
+    return Memory(newest=turns)
+
+
+def save_memory(ctx: ObjectContext, memory: Memory, stored: Memory) -> None:
+    """Write what differs from what is `stored`."""
+    known = dict(stored.parts)
+    for number, part in memory.parts:
+        if known.pop(number, None) != part:
+            ctx.set(_part_key(number), part.model_dump_json().encode(), serde=BytesSerde())
+    for number in known:
+        ctx.clear(_part_key(number))
+    ctx.set(MEMORY_KEY, _written(memory.parts, memory.newest), serde=BytesSerde())
+
+
+def _read(ctx: ObjectContext, key: str) -> "asyncio.Future[bytes | None]":
+    return wait_for(cast("RestateDurableFuture[bytes | None]", ctx.get(key, serde=BytesSerde())))
+
+
+def _part_key(number: int) -> str:
+    return f"{MEMORY_KEY}/{number}"
+
+
+def _left(turns: Iterable[Remembered], gone: set[int]) -> tuple[Remembered, ...]:
+    return tuple(turn for turn in turns if turn.turn_id not in gone)
+
+
+def _tokens(turns: Iterable[Remembered]) -> int:
+    return sum(estimate_tokens(turn.items) for turn in turns)
+
+
+def _written(parts: Iterable[tuple[int, _Part]], newest: tuple[Remembered, ...]) -> bytes:
+    return _Newest(parts=tuple(number for number, _ in parts), turns=newest).model_dump_json().encode()
+
+
+def _digest(newest: bytes, parts: Iterable[tuple[int, _Part]]) -> str:
+    return _digest_of(newest, [part.model_dump_json().encode() for _, part in parts])
+
+
+def _digest_of(newest: bytes, parts: Iterable[bytes]) -> str:
+    digest = hashlib.blake2b(newest, digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
