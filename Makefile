@@ -23,8 +23,10 @@ run: $(VENV)/.run $(SERVER) ## Start a Restate server and the agent; Ctrl-C ends
 server: $(VENV)/.run $(SERVER) ## Start the Restate server alone, with the chats of `make run`
 	@exec $(BIN)/python app/main.py server
 
+# CI names another: one that gives failed tests a second look.
+PYTEST := pytest
 test: check $(SERVER) ## Prove it: style, types, and every test that needs no Docker
-	$(BIN)/python -m pytest --ignore=tests/container
+	$(BIN)/python -m $(PYTEST) --ignore=tests/container
 
 check: $(VENV)/.dev ## Check style and types; changes nothing
 	$(BIN)/ruff format --check

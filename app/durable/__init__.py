@@ -1,6 +1,7 @@
 """Asyncio on Restate: durable code is plain asyncio in which every wait is a journaled future.
 
 `run_durably` runs a coroutine on a deterministic event loop inside a Restate handler. Knows nothing of chats or agents.
+Tools import `step`, `RetryPolicy` and `get_logger`; the rest is for the house.
 """
 
 from app.durable.calls import Call

@@ -1,6 +1,6 @@
 """The LLM: an OpenAI-compatible server, or the offline model.
 
-This is the public surface; nothing else imports from the modules below it.
+The rest of the house imports from here, never from the modules below it.
 """
 
 from functools import cache

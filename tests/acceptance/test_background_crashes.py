@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from app.hosting.stack import ROOT
 from tests.support.process import Process, bare_environment, free_port, local_http
 from tests.support.restate_server import RestateServer
+
+pytestmark = pytest.mark.invariant
 
 SEED = int(os.environ.get("CRASH_SEED", "20261121"))
 EVENTS = 130  # at least

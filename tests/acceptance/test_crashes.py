@@ -14,6 +14,8 @@ from tests.support.restate_server import RestateServer
 from tests.support.service import Service
 from tests.support.swarm import BusyLLM, Person, check_chat
 
+pytestmark = pytest.mark.invariant
+
 SEED = int(os.environ.get("CRASH_SEED", "20261121"))
 CHATS = int(os.environ.get("CRASH_CHATS", "12"))
 MESSAGES = 12

@@ -17,6 +17,8 @@ from tests.support.restate_server import RestateServer
 from tests.support.service import Service
 from tests.support.swarm import BusyLLM
 
+pytestmark = pytest.mark.invariant
+
 SEED = int(os.environ.get("KILL_SEED", str(random.SystemRandom().randrange(10**6))))
 CHATS = int(os.environ.get("KILL_CHATS", "6"))
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))

@@ -13,6 +13,8 @@ from tests.support.llm_server import LLMServer
 from tests.support.restate_server import RestateServer
 from tests.support.swarm import BusyLLM, Person, check_chat
 
+pytestmark = pytest.mark.invariant
+
 SEED = int(os.environ.get("RACE_SEED", "20261121"))
 CHATS = int(os.environ.get("RACE_CHATS", "16"))
 MESSAGES = 14

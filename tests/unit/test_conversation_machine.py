@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -14,6 +15,8 @@ from app.turns.modes import Decision, Mode
 from app.turns.protocol import EndTurn, Report, TakeInput, TurnRef
 from app.turns.transcript import AssistantItem, TurnStatus, UserItem
 from tests.support.fake_chat import FakeChat
+
+pytestmark = pytest.mark.invariant
 
 modes = st.sampled_from(Mode)
 
@@ -299,7 +302,7 @@ class ChatMachine(RuleBasedStateMachine):
         raise AssertionError("the runs of this chat never end")
 
 
-ChatMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+ChatMachine.TestCase.settings = settings(stateful_step_count=40)
 TestChatMachine = ChatMachine.TestCase
 TestChatMachine.__doc__ = (
     "No message is lost, doubled or overtaken, and no chat is stuck, whatever happens in which order."

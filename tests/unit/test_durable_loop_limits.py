@@ -145,22 +145,6 @@ def test_time_that_is_no_number_is_refused(engine: Engine) -> None:
 # Busy waits
 
 
-def test_busy_wait_ends_the_attempt(engine: Engine) -> None:
-    """A loop that only gives way would block the process for ever; it ends with a sentence that names it."""
-
-    async def polls() -> None:
-        while not sleeping[0].done():  # noqa: ASYNC110 - what it does wrong
-            await asyncio.sleep(0)
-
-    async def main() -> None:
-        sleeping.append(asyncio.create_task(asyncio.sleep(1)))
-        await polls()
-
-    sleeping: list[asyncio.Task[None]] = []
-    with pytest.raises(TerminalError, match=r"test_busy_wait\S+main runs again and again .* a busy wait\. Await what"):
-        engine.start(main())
-
-
 def test_wide_fan_out_is_no_busy_wait(engine: Engine) -> None:
     """Ten thousand tasks at once, and a long computation that gives way now and then, are no busy wait."""
 

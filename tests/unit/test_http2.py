@@ -7,14 +7,14 @@ from app.hosting.http2 import make_fit
 
 
 def test_closed_streams_are_forgotten() -> None:
-    """After thousands of requests on one connection a bounded number of them is remembered."""
+    """After more than a thousand requests on one connection a bounded number of them is remembered."""
     make_fit()
     client = H2Connection(H2Configuration(client_side=True))
     server = H2Connection(H2Configuration(client_side=False))
     client.initiate_connection()
     server.initiate_connection()
     headers = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", "/")]
-    for stream_id in range(1, 2 * 3000, 2):
+    for stream_id in range(1, 2 * 1500, 2):
         client.send_headers(stream_id, headers, end_stream=True)
         server.receive_data(client.data_to_send())
         server.send_headers(stream_id, [(":status", "200")], end_stream=True)

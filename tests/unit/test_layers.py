@@ -152,3 +152,36 @@ def test_only_settings_read_the_environment() -> None:
     """`os.environ` is used in no file but stack.py, which passes it on to its children unread."""
     readers = [path.name for path in files() if re.search(r"\benviron\b|getenv", path.read_text())]
     assert set(readers) <= {"settings.py", "stack.py"}
+
+
+# What all stand on, one box in the drawing of the house.
+GROUND = ("text", "errors", "values", "address", "settings", "turns.modes", "turns.transcript", "turns.context")
+
+
+def test_the_drawing_shows_the_imports() -> None:
+    """docs/architecture.md draws a way for every import between two rooms, and no arrow that is no import."""
+    drawing = (ROOT / "docs/architecture.md").read_text()
+    lines = re.findall(r"^ +(\w+) --> (.+)$", drawing, re.MULTILINE)
+    drawn = {room: set(others.split(" & ")) for room, others in lines}
+    imports: dict[str, set[str]] = {}
+    for name, path in modules().items():
+        others = {room_of(other) for other in imported(path)} - {room_of(name)}
+        imports.setdefault(room_of(name), set()).update(others)
+    assert {room: others - imports[room] for room, others in drawn.items() if others - imports[room]} == {}
+    ways = {room: reached(drawn, room) for room in imports}
+    assert {room: others - ways[room] for room, others in imports.items() if others - ways[room]} == {}
+
+
+def room_of(module: str) -> str:
+    return "ground" if any(fits(module, name) for name in GROUND) else module.split(".", maxsplit=1)[0]
+
+
+def reached(arrows: dict[str, set[str]], start: str) -> set[str]:
+    """Return the rooms that arrows lead to from `start`, one after the other."""
+    found: set[str] = set()
+    to_do = [start]
+    while to_do:
+        new = arrows.get(to_do.pop(), set()) - found
+        found |= new
+        to_do += new
+    return found

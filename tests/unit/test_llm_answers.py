@@ -3,10 +3,7 @@
 import asyncio
 import itertools
 import json
-import resource
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,9 +12,8 @@ from app.errors import LLMRejected, LLMUnavailable, ReplyTooLong
 from app.llm import LLM, Reply, connect
 from app.turns.transcript import Finish
 from tests.support.llm_client import HI, ask, fail, settings_for
-from tests.support.llm_server import Gate, LLMServer, Plan, delta
+from tests.support.llm_server import LLMServer, Plan, delta
 
-CROWD = 1010
 STOP = delta(finish_reason="stop")
 
 
@@ -357,40 +353,6 @@ class TestPlaces:
         assert [reply.item.content for reply in replies] == ["Hello there."] * 4
         assert server.requests[2].arrived_at - server.requests[0].arrived_at > 0.09
         await llm.aclose()
-
-    async def test_no_place_is_not_the_servers_silence(self, server: LLMServer) -> None:
-        """A call that gets no place in time says so, and is worth another attempt."""
-        llm = connect(settings_for(server.url, llm_max_connections=1, llm_timeout_s=0.3))
-        server.script = lambda _: Plan(text=["x"] * 5, gap_s=0.2)
-        replies = await gather(llm, 2)
-        assert isinstance(replies[1], LLMUnavailable)
-        assert "LLM_MAX_CONNECTIONS" in replies[1].message
-        assert (await llm.complete(HI)).item.content == "xxxxx"
-        assert len(server.requests) == 2
-        await llm.aclose()
-
-    async def test_more_than_a_thousand(self, server: LLMServer) -> None:
-        """There is no other limit: more calls than the 1000 of the SDK's pool are under way at the same time."""
-        gate = Gate()
-        server.script = lambda _: Plan(gate=gate)
-        llm = connect(settings_for(server.url))
-        with open_files(3 * CROWD):
-            calls = asyncio.gather(*(llm.complete(HI) for _ in range(CROWD)))
-            await server.until(lambda: len(server.requests) == CROWD, 30)
-            gate.open()
-            assert {reply.item.content for reply in await calls} == {"Hello there."}
-            await llm.aclose()
-
-
-@contextmanager
-def open_files(count: int) -> Iterator[None]:
-    """Let this process have `count` files and connections open."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < count:
-        pytest.skip(f"at most {hard} connections are allowed here")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, count), hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 async def gather(llm: LLM, count: int) -> list[Any]:

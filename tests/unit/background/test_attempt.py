@@ -60,7 +60,7 @@ async def test_heartbeat_of_a_thread() -> None:
     """A plain function beats from its thread."""
 
     def beats() -> str:
-        for _ in range(8):
+        for _ in range(6):
             time.sleep(0.1)
             heartbeat()
         return "done"

@@ -5,37 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import BaseModel, ValidationError
 
-import app.background
 from app.background import RetryPolicy, ScheduleSpec, agent, cron, function, interval
 from app.background.declare.definition import definition_of
 from app.background.declare.fingerprint import fingerprint
 from app.background.function import definition_of_function
 from app.errors import DefinitionError, UsageError
-
-SURFACE = set(
-    """
-AgentDescription AgentEvent AgentFailed AgentInfo ChildStart CloudConnectionOptions NonRetryableError ParentClosePolicy
-ResourceOptions Restack RetryPolicy RetryableError ScheduleCalendarSpec ScheduleIntervalSpec ScheduleRange ScheduleSpec
-Sensitive SensitiveFieldsCodec ServiceOptions Status StepFailed agent agent_info all_events_finished condition
-create_aes_gcm_encryption cron function import_functions interval log sensitive services sleep uuid workflow
-workflow_info
-""".split()  # noqa: SIM905 - it reads better than a list
-)
-AGENT_SURFACE = set(
-    """
-ChildStart ChildWorkflowCancellationType NonRetryableError ParentClosePolicy RetryPolicy RetryableError agent
-agent_continue_as_new agent_info all_events_finished child_execute child_start condition defn event
-get_external_agent_handle import_functions log run should_continue_as_new sleep state step uuid
-""".split()  # noqa: SIM905 - the same
-)
-
-
-def test_public_surface_is_frozen() -> None:
-    """Names may be added to the public surface by changing this test; none is lost by accident."""
-    assert sorted(app.background.__all__) == sorted(SURFACE)
-    assert sorted(agent.__all__) == sorted(AGENT_SURFACE)
-    assert all(hasattr(app.background, name) for name in SURFACE)
-    assert all(hasattr(agent, name) for name in AGENT_SURFACE)
 
 
 def make(source: str) -> type:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -22,6 +23,8 @@ from app.background.protocol import (
 )
 from app.errors import Conflict, NotFound
 from tests.support.fake_mailbox import FakeMailbox, FakeRun
+
+pytestmark = pytest.mark.invariant
 
 DONE = Outcome(status=Status.COMPLETED, result=1)
 CANCELLED = Outcome(status=Status.CANCELLED, failure="The agent was cancelled.")
@@ -324,7 +327,7 @@ class MailboxMachine(RuleBasedStateMachine):
         return False
 
 
-MailboxMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+MailboxMachine.TestCase.settings = settings(stateful_step_count=50)
 TestMailboxMachine = MailboxMachine.TestCase
 TestMailboxMachine.__doc__ = (
     "No event is lost, doubled or overtaken, nobody waits for ever, no id is stuck, whatever happens in which order."

@@ -31,7 +31,6 @@ from app.background.security import (
 )
 from app.background.utils import rpm_to_second, should_use_https
 from app.errors import DefinitionError
-from tests.unit.background.test_types import HEAD
 
 KEY = b"k" * 32
 
@@ -218,11 +217,3 @@ async def test_progress_is_a_heartbeat() -> None:
     assert function.in_activity()
     assert function.info().activity_type == "f"
     assert function.info().started_time <= datetime.now(UTC)
-
-
-def test_each_spelling_of_the_namespaces_is_the_same() -> None:
-    """`from app.background.agent import agent` is the module itself, and so for the others."""
-    namespace: dict[str, Any] = {}
-    exec(HEAD, namespace)  # noqa: S102 - our own
-    assert namespace["named"] is namespace["agent"]
-    assert function.function is function

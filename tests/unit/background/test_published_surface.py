@@ -4,6 +4,7 @@
 parameter of it is offered here too, or stands below with the reason why not.
 """
 
+import functools
 import importlib
 import json
 import re
@@ -106,9 +107,13 @@ def offered() -> dict[str, Any]:
     return {"modules": modules, "returned": {what: surface.describe(cls) for what, cls in RETURNED.items()}}
 
 
-def missing() -> Iterator[str]:
-    """Yield what the published library has and we do not."""
-    ours = offered()
+@functools.cache
+def missing() -> tuple[str, ...]:
+    """Return what the published library has and we do not."""
+    return tuple(differences(offered()))
+
+
+def differences(ours: dict[str, Any]) -> Iterator[str]:
     for module, names in PUBLISHED["modules"].items():
         for name, published in names.items():
             where = f"{module}:{name}"

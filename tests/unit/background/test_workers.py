@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any
@@ -71,18 +70,20 @@ async def test_blocking_function_blocks_only_itself(caplog: pytest.LogCaptureFix
 async def test_known_blocker_gets_a_thread_for_each_call() -> None:
     """Calls of a function that has blocked run side by side from then on; the shared loop is the old one again."""
     barrier = threading.Barrier(3, timeout=20)
-    first_call = threading.Event()
+    release = threading.Event()
 
     async def blocks() -> None:
-        if not first_call.is_set():
-            first_call.set()
-            time.sleep(1)  # noqa: ASYNC251 - what it is about
+        if not release.is_set():
+            release.wait(20)
         else:
             barrier.wait()
 
     workers = Workers(4)
     shared = (await ended(workers, this_loop)).value
-    await ended(workers, blocks)
+    first = await workers.start(blocks, (), "blocks")
+    await ended(workers, this_loop)  # on another loop, now that the shared one is seen to be blocked
+    release.set()
+    await first.ended
     both = [await workers.start(blocks, (), "blocks") for _ in range(2)]
     await asyncio.to_thread(barrier.wait)
     for running in both:

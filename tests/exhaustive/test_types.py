@@ -3,10 +3,12 @@
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mypy import api
 
+from app.background import function
 from app.hosting.stack import ROOT
 
 HEAD = """
@@ -187,3 +189,11 @@ def test_bad_code_is_named(case: str, errors: dict[str, list[str]]) -> None:
 def test_surface_says_that_it_is_typed() -> None:
     """`py.typed` lets the type checkers of others read our types."""
     assert (ROOT / "app" / "py.typed").exists()
+
+
+def test_each_spelling_of_the_namespaces_is_the_same() -> None:
+    """`from app.background.agent import agent` is the module itself, and so for the others."""
+    namespace: dict[str, Any] = {}
+    exec(HEAD, namespace)  # noqa: S102 - our own
+    assert namespace["named"] is namespace["agent"]
+    assert function.function is function
