@@ -30,7 +30,7 @@ from app.turns.addresses import AGENT_SESSION, FORGET, PROBE, RUN, SETTLE, SETTL
 from app.turns.attempts import Attempts
 from app.turns.context import window
 from app.turns.link import LOGGED_CHARS, ChatLink
-from app.turns.memory import Memory, load_memory, memory_of, save_memory
+from app.turns.memory import Memory, Remembered, load_memory, memory_of, save_memory
 from app.turns.protocol import ProbeRequest, TurnRef, TurnResult, TurnStart
 from app.turns.tool_calls import ToolCalls
 from app.turns.transcript import Finish, Item, Message, ToolItem, TurnStatus, UserItem, text_of
@@ -162,8 +162,9 @@ class TurnRun:
         self._chat.in_doubt = False
         return True
 
-    def _memory_with_this_turn(self) -> Memory:
-        return self._memory.with_turn(self._start.turn_id, self._items, self._start.limits)
+    def _memory_with_this_turn(self, *, interrupted: bool = False) -> Memory:
+        turn = Remembered(turn_id=self._start.turn_id, items=tuple(self._items), interrupted=interrupted)
+        return self._memory.with_turn(turn, self._ctx.request().id, self._start.limits)
 
     def _end(self, status: TurnStatus, error: str | None = None) -> None:
         """Report the end of the turn, then remember it: the memory is never ahead of the chat.
@@ -173,7 +174,7 @@ class TurnRun:
         if self._chat.in_doubt:
             self._chat.end(status, error, digest="")
             return
-        memory = self._memory_with_this_turn()
+        memory = self._memory_with_this_turn(interrupted=status is TurnStatus.INTERRUPTED)
         self._chat.end(status, error, memory.digest)
         save_memory(self._ctx, memory, self._stored)
 

@@ -178,7 +178,7 @@ async def forget(ctx: ObjectContext) -> None:
     """End everything and erase the chat, also what Restate keeps of its invocations; works whatever is stored."""
     conversation = Conversation(await load_session_or_nothing(ctx), [])
     conversation.forget()
-    await _commit(ctx, conversation)
+    await carry_out(ctx, conversation, get_settings())
     ctx.clear_all()
     FORGET.send(ctx, ctx.key(), None)
     ERASE_JOURNALS.send(ctx, ctx.key(), protocol.EraseRequest(forget_id=ctx.request().id))

@@ -6,8 +6,8 @@ Older turns stand in parts that are written once, so that a turn does not write 
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import cast
 
@@ -27,10 +27,11 @@ _NEWEST_SHARE = 4  # the newest turns become a part once they fill this fraction
 
 
 class Remembered(Stored):
-    """The items of one earlier turn."""
+    """The items of one earlier turn. One that was `interrupted` may be left out later, if that was a rollback."""
 
     turn_id: int
     items: tuple[Item, ...]
+    interrupted: bool = False
 
 
 class _Part(Stored):
@@ -44,21 +45,27 @@ class _Newest(_Part):
 
     version: int = _VERSION
     parts: tuple[int, ...] = ()
+    invocation_id: str = ""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """What is remembered: `parts` by their numbers, oldest first, and the `newest` turns. Empty without any."""
+    """What is remembered: `parts` by their numbers, oldest first, and the `newest` turns. Empty without any.
+
+    `invocation_id` is that of the run that wrote it, `digest` that of what was written; both "" before that.
+    """
 
     parts: tuple[tuple[int, _Part], ...] = ()
     newest: tuple[Remembered, ...] = ()
+    invocation_id: str = ""
     digest: str = ""
 
     @property
     def ref(self) -> MemoryRef:
         """What names this memory."""
         turns = self._turns()
-        return MemoryRef(last=turns[-1].turn_id if turns else 0, digest=self.digest)
+        last = turns[-1].turn_id if turns else 0
+        return MemoryRef(last=last, invocation_id=self.invocation_id, digest=self.digest)
 
     def history(self) -> tuple[tuple[Item, ...], ...]:
         """Return the items of each turn, oldest first."""
@@ -72,9 +79,9 @@ class Memory:
         parts = tuple((number, _Part(turns=_left(part.turns, gone))) for number, part in self.parts)
         return Memory(parts, _left(self.newest, gone))
 
-    def with_turn(self, turn_id: int, items: Sequence[Item], limits: Limits) -> "Memory":
-        """Return it with one more turn, as far as it fits the context of a run."""
-        newest = (*self.newest, Remembered(turn_id=turn_id, items=tuple(items)))
+    def with_turn(self, turn: Remembered, invocation_id: str, limits: Limits) -> "Memory":
+        """Return it with one more turn, as its run writes it: as far as it fits the context of a run."""
+        newest = (*self.newest, turn)
         parts = self.parts
         if _tokens(newest) * _NEWEST_SHARE > limits.context_tokens:
             parts = (*parts, (max((number for number, _ in parts), default=0) + 1, _Part(turns=newest)))
@@ -86,7 +93,15 @@ class Memory:
                 kept.append((number, part))
             room, places = room - _tokens(part.turns), places - len(part.turns)
         kept.reverse()
-        return Memory(tuple(kept), newest, _digest(_written(kept, newest), kept))
+        memory = Memory(tuple(kept), newest, invocation_id)
+        parts_written = [part.model_dump_json().encode() for _, part in kept]
+        return replace(memory, digest=_digest_of(memory.written(), parts_written))
+
+    def written(self) -> bytes:
+        """Return what stands under the key of the newest turns."""
+        numbers = tuple(number for number, _ in self.parts)
+        newest = _Newest(parts=numbers, turns=self.newest, invocation_id=self.invocation_id)
+        return newest.model_dump_json().encode()
 
     def _turns(self) -> list[Remembered]:
         return [*chain.from_iterable(part.turns for _, part in self.parts), *self.newest]
@@ -106,7 +121,8 @@ async def load_memory(ctx: ObjectContext) -> Memory:
         parts = [_Part.model_validate_json(part) for part in written]
     except ValidationError:
         return Memory()
-    return Memory(tuple(zip(newest.parts, parts, strict=True)), newest.turns, _digest_of(stored, written))
+    numbered = tuple(zip(newest.parts, parts, strict=True))
+    return Memory(numbered, newest.turns, newest.invocation_id, _digest_of(stored, written))
 
 
 def memory_of(context: Context) -> Memory:
@@ -125,7 +141,7 @@ def save_memory(ctx: ObjectContext, memory: Memory, stored: Memory) -> None:
             ctx.set(_part_key(number), part.model_dump_json().encode(), serde=BytesSerde())
     for number in known:
         ctx.clear(_part_key(number))
-    ctx.set(MEMORY_KEY, _written(memory.parts, memory.newest), serde=BytesSerde())
+    ctx.set(MEMORY_KEY, memory.written(), serde=BytesSerde())
 
 
 def _read(ctx: ObjectContext, key: str) -> "asyncio.Future[bytes | None]":
@@ -137,19 +153,11 @@ def _part_key(number: int) -> str:
 
 
 def _left(turns: Iterable[Remembered], gone: set[int]) -> tuple[Remembered, ...]:
-    return tuple(turn for turn in turns if turn.turn_id not in gone)
+    return tuple(turn for turn in turns if not (turn.interrupted and turn.turn_id in gone))
 
 
 def _tokens(turns: Iterable[Remembered]) -> int:
     return sum(estimate_tokens(turn.items) for turn in turns)
-
-
-def _written(parts: Iterable[tuple[int, _Part]], newest: tuple[Remembered, ...]) -> bytes:
-    return _Newest(parts=tuple(number for number, _ in parts), turns=newest).model_dump_json().encode()
-
-
-def _digest(newest: bytes, parts: Iterable[tuple[int, _Part]]) -> str:
-    return _digest_of(newest, [part.model_dump_json().encode() for _, part in parts])
 
 
 def _digest_of(newest: bytes, parts: Iterable[bytes]) -> str:

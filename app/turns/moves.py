@@ -142,7 +142,8 @@ class Moves:
     def _memory_behind(self, stopping: OpenTurn) -> MemoryRef:
         """Return what a run finds in memory that begins when the run of `stopping` has ended."""
         rolled_back = stopping.stopping is TurnStatus.ROLLED_BACK
-        return MemoryRef(last=stopping.turn_id, without=(stopping.turn_id,) if rolled_back else ())
+        left_out = (stopping.turn_id,) if rolled_back else ()
+        return MemoryRef(last=stopping.turn_id, invocation_id=stopping.invocation_id, without=left_out)
 
     def _recall_early(self) -> None:
         """Take back the run that was sent early: what it was sent does not hold any more."""
@@ -214,8 +215,6 @@ class Moves:
 
         Never to one before it: the messages of turns in between would be overtaken.
         """
-        if turn.stopping is TurnStatus.ROLLED_BACK and status is not turn.stopping:
-            self._recall_early()  # it was told to leave out a turn that stays
         left = self._take_pending(turn.turn_id)
         self._change(turn.turn_id, status=status, error=error)
         self._set(open=tuple(t for t in self.session.open if t.turn_id != turn.turn_id))

@@ -168,19 +168,21 @@ class Context(Stored):
 
 
 class MemoryRef(Stored):
-    """Names a state of the working memory: its last turn (0: none), and a digest of it, "" where that is not known.
+    """Names a state of the working memory: its last turn (0: none), the run that wrote it, and a digest of it.
 
-    `without` are turns that may be in it and must be left out.
+    Run and digest are "" where they are not known. A run that was replaced may have written a memory of the same turn.
+    `without` are turns that were rolled back: where they were interrupted they must be left out.
     """
 
     last: int = 0
+    invocation_id: str = ""
     digest: str = ""
     without: tuple[int, ...] = ()
 
     def is_met_by(self, found: "MemoryRef") -> bool:
         """Return whether `found` is the memory that this names; where nothing is to be remembered, any memory is."""
-        same = (found.last, bool(found.digest)) == (self.last, True) and self.digest in ("", found.digest)
-        return self.last == 0 or same
+        same_run = self.last == found.last and self.invocation_id in ("", found.invocation_id)
+        return self.last == 0 or (same_run and found.digest != "" and self.digest in ("", found.digest))
 
 
 class TurnStart(Stored):

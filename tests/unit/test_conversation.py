@@ -8,7 +8,7 @@ from app.turns.protocol import MemoryRef, TakeInput
 from app.turns.transcript import TurnStatus
 from tests.support.fake_chat import FakeChat, messages, said
 
-BEHIND_1 = MemoryRef(last=1)
+BEHIND_1 = MemoryRef(last=1, invocation_id="inv_1")
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_rollback_upgrades_an_interrupt(chat: FakeChat) -> None:
 
     assert chat.session.open[0].stopping is TurnStatus.ROLLED_BACK
     waiting = (*messages("m2"), *messages("m3", mode=Mode.ROLLBACK))
-    assert chat.effects == [Cancel("inv_2"), Start(2, waiting, MemoryRef(last=1, without=(1,)))]
+    assert chat.effects == [Cancel("inv_2"), Start(2, waiting, BEHIND_1.changed(without=(1,)))]
     assert chat.end(1, TurnStatus.INTERRUPTED).closed is TurnStatus.ROLLED_BACK
 
 
@@ -106,18 +106,6 @@ def test_completion_wins(chat: FakeChat) -> None:
 
     assert chat.end(1, TurnStatus.COMPLETED, may_go_on=True).closed is TurnStatus.COMPLETED
     assert chat.open_turns == [2]
-
-
-def test_completion_stays_in_memory(chat: FakeChat) -> None:
-    """The run that was told to leave out a turn that then completes is sent again, and does not leave it out."""
-    chat.say(mode=Mode.ROLLBACK)
-
-    chat.end(1, TurnStatus.COMPLETED, digest="d1")
-
-    assert chat.effects == [
-        Cancel("inv_2"),
-        Start(2, messages("m2", mode=Mode.ROLLBACK), MemoryRef(last=1, digest="d1")),
-    ]
 
 
 def test_memory_of_the_next_turn(chat: FakeChat) -> None:

@@ -13,7 +13,7 @@ from app.turns.control import Cancel, RingRun, Start
 from app.turns.conversation import Conversation
 from app.turns.modes import Decision, Mode
 from app.turns.protocol import EndTurn, Report, TakeInput, TurnRef
-from app.turns.transcript import AssistantItem, TurnStatus, UserItem
+from app.turns.transcript import AssistantItem, TurnStatus
 from tests.support.fake_chat import FakeChat
 
 pytestmark = pytest.mark.invariant
