@@ -30,7 +30,8 @@ class Moves:
     def stored(self) -> Session | None:
         """What is open as it is to be stored, None if it is stored already."""
         stored = self.session.changed(turns=tuple(self.turns[turn.turn_id] for turn in self.session.open))
-        return None if stored == self._loaded else stored
+        loaded = self._loaded.changed(turns=self._loaded.turns or ())  # that of a chat without state is not stored
+        return None if stored == loaded else stored
 
     @property
     def closed(self) -> list[Turn]:
