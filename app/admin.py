@@ -1,6 +1,6 @@
 """Restate's admin API: what only it can do, as plain requests.
 
-Both halves use it; who must not repeat a request in a replay journals its answer.
+Journals nothing: who must not repeat a request in a replay does that with its answer.
 """
 
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ _OVER = (httpx.codes.NOT_FOUND, httpx.codes.CONFLICT, httpx.codes.GONE)
 
 
 async def kill(invocation_id: str) -> None:
-    """End an invocation at once; one that has ended or is not known any more is fine.
+    """End an invocation at once. One that has ended or is not known any more is fine.
 
     Errors: AdminUnavailable.
     """
@@ -27,7 +27,7 @@ async def kill(invocation_id: str) -> None:
 
 
 async def cancel(invocation_id: str) -> None:
-    """Tell an invocation to end; one that has ended or is not known any more is fine.
+    """Tell an invocation to end. One that has ended or is not known any more is fine.
 
     Errors: AdminUnavailable.
     """
@@ -35,7 +35,7 @@ async def cancel(invocation_id: str) -> None:
 
 
 async def purge(invocation_id: str) -> None:
-    """Erase what is stored of an invocation that has ended, its journal included; one that still runs stays.
+    """Erase what is stored of an invocation that has ended, its journal included. One that still runs stays.
 
     Errors: AdminUnavailable.
     """
@@ -61,7 +61,7 @@ def quoted(text: str) -> str:
 
 @asynccontextmanager
 async def connect(*, timeout_s: float = _TIMEOUT_S) -> AsyncIterator[httpx.AsyncClient]:
-    """Give a client of the admin API.
+    """Give a client of the admin API for the time of the block.
 
     Errors: AdminUnavailable, also for an answer that the block refuses with `raise_for_status`.
     """

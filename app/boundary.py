@@ -1,6 +1,6 @@
-"""Where the world meets the application: handlers that check their input and answer errors with a sentence.
+"""Handlers as Restate and its clients see them: input is checked, and every error is answered with a sentence.
 
-Maps every error to what Restate sees; decides nothing about chats.
+What a handler does with good input is not its matter.
 """
 
 import functools
@@ -19,7 +19,7 @@ from restate.serde import Serde
 from restate.server_context import DisconnectedException
 from restate.vm import VMException  # type: ignore[attr-defined]  # not re-exported, and its own module has no types
 
-from app.address import Address, I, O
+from app.address import Address, I, O, Written
 from app.errors import AgentError, BrokenState, DefinitionError, TooLarge, UsageError
 from app.settings import get_settings
 from app.text import clean, printable, shorten
@@ -33,31 +33,23 @@ logger = logging.getLogger("boundary")
 # The attempt is over: there is nobody to answer, and the engine tries again.
 _ATTEMPT_ENDS = (DisconnectedException, VMException, SdkInternalBaseException)
 
-# Only what the code cannot answer is retried (a dead process, a lost connection): exceptions end a handler at once.
-# A client waits about a minute; what the agent itself sends survives an outage of an hour and a half.
-PUBLIC_RETRIES = InvocationRetryPolicy(
-    initial_interval=timedelta(milliseconds=50),
-    exponentiation_factor=2,
-    max_interval=timedelta(seconds=2),
-    max_attempts=36,
-    on_max_attempts="kill",
-)
-PRIVATE_RETRIES = InvocationRetryPolicy(
-    initial_interval=timedelta(milliseconds=50),
-    exponentiation_factor=2,
-    max_interval=timedelta(seconds=2),  # a turn goes on this long after a restart of the service, at the latest
-    max_attempts=2700,
-    on_max_attempts="kill",
-)
-# What runs for months must outlast an outage of a week; then it pauses, and can be resumed.
-PATIENT_RETRIES = InvocationRetryPolicy(
-    initial_interval=timedelta(milliseconds=50),
-    exponentiation_factor=2,
-    max_interval=timedelta(seconds=2),
-    max_attempts=300_000,
-    on_max_attempts="pause",
-)
 
+def _retries(max_attempts: int, then: Literal["kill", "pause"]) -> InvocationRetryPolicy:
+    return InvocationRetryPolicy(
+        initial_interval=timedelta(milliseconds=50),
+        exponentiation_factor=2,
+        max_interval=timedelta(seconds=2),  # a turn goes on this long after a restart of the service, at the latest
+        max_attempts=max_attempts,
+        on_max_attempts=then,
+    )
+
+
+# Only what the code cannot answer is retried (a dead process, a lost connection): exceptions end a handler at once.
+# A client waits about a minute. What the agent itself sends survives an outage of an hour and a half.
+PUBLIC_RETRIES = _retries(36, "kill")
+PRIVATE_RETRIES = _retries(2700, "kill")
+# What runs for months must outlast an outage of a week. Then it pauses, and can be resumed.
+PATIENT_RETRIES = _retries(300_000, "pause")
 
 MAX_KEY_CHARS = 256  # a key comes from a URL, and is part of log lines and of every list of chats
 _SMALLEST_BODY_LIMIT = 4 * 2**20  # bytes; what is wrong with a body of 30 MB took 15 s to say
@@ -70,13 +62,15 @@ class Nothing(Input):
 
 
 class _Refused:
-    """Input that does not fit; the SDK would answer 500 if its deserializer raised."""
+    """Input that does not fit. The SDK would answer 500 if its deserializer raised."""
 
     def __init__(self, error: UsageError) -> None:
         self.error = error
 
 
 class _CheckedInput(Serde[Any], Generic[M]):
+    """Reads the input of a handler. `bounded` refuses a body that is longer than any message can be."""
+
     def __init__(self, model: type[M], *, bounded: bool) -> None:
         self._model = model
         self._bounded = bounded
@@ -91,7 +85,7 @@ class _CheckedInput(Serde[Any], Generic[M]):
             return _Refused(UsageError(_explain(exc, self._model)))
 
     def serialize(self, obj: Any) -> bytes:
-        return b"" if obj is None else obj.model_dump_json().encode()
+        return Written().serialize(obj)
 
 
 def _body_limit() -> int:
@@ -107,7 +101,7 @@ def _explain(exc: ValidationError, model: type[BaseModel]) -> str:
 
 
 def _check_key(key: str) -> None:
-    """Raise UsageError for a key that no log line or list should show."""
+    """Raise UsageError for a key that is too long, or would drive a terminal from a log line."""
     if len(key) > MAX_KEY_CHARS:
         raise UsageError(f"The key has {len(key)} characters, the limit is {MAX_KEY_CHARS}: use a shorter one")
     if printable(key) != key:
@@ -122,12 +116,12 @@ def handler(
     retries: InvocationRetryPolicy | None = None,
     **options: Any,
 ) -> Callable[[H], H]:
-    """Register a coroutine function as a handler of `service`; its docstring becomes the description.
+    """Register a coroutine function as a handler of `service`. Its docstring becomes the description.
 
-    Shapes: handle(ctx) or handle(ctx, input: pydantic model); an empty body is a model with all defaults.
-    `kind` is for virtual objects; handlers of a service have no key to share.
-    Errors at the client: 400 for input or a key that does not fit, the status of a UsageError, 500 for a bug. A bug
-    ends the handler at once, because retrying it would hold the key of the object.
+    Shapes: handle(ctx) or handle(ctx, input: pydantic model). An empty body is a model with all defaults. `kind` is for
+    virtual objects, as handlers of a service have no key to share.
+    Errors at the client: 400 for input or a key that does not fit, the status of an AgentError that has one, 500 for
+    a bug. A bug ends the handler at once, because retrying it would hold the key of the object.
     """
     keyed = isinstance(service, VirtualObject)
 
@@ -181,26 +175,37 @@ def private_handler(
 def private_handler(service: Service | VirtualObject, at: Address[Any, Any], **options: Any) -> Callable[[H], H]:
     """Register a coroutine function as the handler at an address, with the `options` of `handler`.
 
-    No client can reach it. Errors: DefinitionError if it is not what the address says.
+    No client can reach it.
+    Errors: DefinitionError if it is not what the address says.
     """
 
     def register(handle: H) -> H:
-        hints = inspect.get_annotations(handle, eval_str=True)
-        answer = hints.pop("return", None)
-        request = [*hints.values(), None][1]  # behind the context
-        found = (service.name, handle.__name__, request or NoneType, answer or NoneType)
+        found = _address_of(handle, service)
         if found != (at.service, at.name, at.request, at.answer):
             raise DefinitionError(
-                f"{at!r} takes {at.request.__name__} and answers {at.answer.__name__}, but its handler is {found!r}: "
-                "correct one of the two"
+                f"The address is {_described(at.service, at.name, at.request, at.answer)}, but its handler is "
+                f"{_described(*found)}: correct one of the two"
             )
         return handler(service, private=True, **options)(handle)
 
     return register
 
 
+def _address_of(handle: Callable[..., Any], service: Service | VirtualObject) -> tuple[str, str, Any, Any]:
+    """Return service, name, request and answer as the declaration of a handler has them."""
+    signature = inspect.signature(handle, eval_str=True)
+    requests = [parameter.annotation for parameter in signature.parameters.values()][1:]  # behind the context
+    answer = NoneType if signature.return_annotation is None else signature.return_annotation
+    return service.name, handle.__name__, requests[0] if requests else NoneType, answer
+
+
+def _described(service: str, name: str, request: Any, answer: Any) -> str:
+    takes, answers = ("?" if each is inspect.Parameter.empty else each.__name__ for each in (request, answer))
+    return f"{service}/{name}({takes}) -> {answers}"
+
+
 def _answer(exc: BaseException, name: str, where: str) -> BaseException:
-    """Return what the engine is told of `exc`, in text that it can carry; a bug is logged."""
+    """Return what the engine is told of `exc`, in text that it can carry. A bug is logged."""
     if isinstance(exc, TerminalError | RetryableError):
         exc.message = clean(exc.message)
         return exc
@@ -215,7 +220,7 @@ def _answer(exc: BaseException, name: str, where: str) -> BaseException:
 
 
 def _attempt_end_in(exc: BaseException) -> BaseException | None:
-    """Return what ended the attempt, though a task group or a `raise … from` has wrapped it; None if nothing did."""
+    """Return what ended the attempt, also if a task group or a `raise … from` has wrapped it. None if nothing did."""
     if isinstance(exc, _ATTEMPT_ENDS):
         return exc
     wrapped = list(exc.exceptions) if isinstance(exc, BaseExceptionGroup) else []

@@ -1,4 +1,6 @@
-"""The errors of the application, one tree; each knows the HTTP status it becomes at the Restate boundary.
+"""The errors of the application, one tree. Each knows the HTTP status it becomes at the Restate boundary.
+
+The docstring of a class is its message where none is given, so it is written for who reads the error.
 
 AgentError
 ├── UsageError          the caller's fault (400); nothing was stored

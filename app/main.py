@@ -1,6 +1,6 @@
 """Starts things: `python app/main.py` the service, `python app/main.py up` the service and a Restate server of its own.
 
-`python app/main.py help` names the rest. The only module that starts anything; no logic of chats, agents or turns.
+Nothing starts but through this file. It has no rules of chats or agents. `python app/main.py help` names the rest.
 """
 
 import signal
@@ -51,9 +51,10 @@ python app/main.py drained URL   say whether the service at URL may be stopped; 
 
 
 def main(arguments: list[str]) -> int:
-    """Run what `arguments` ask for, servers until SIGINT or SIGTERM; return the exit code.
+    """Run what `arguments` ask for and return the exit code. Servers run until SIGINT or SIGTERM.
 
-    Exit codes: 0 asked to end, or done; 1 it cannot, for the reason on stderr; 2 a setting or an argument is wrong.
+    Exit codes: 0 when it is done or was asked to end, 1 when it cannot be done, 2 when a setting or an argument is
+    wrong. The reason of 1 and 2 is on stderr.
     """
     if arguments in (["help"], ["--help"], ["-h"]):
         return _refuse(0, USAGE)
@@ -80,9 +81,9 @@ def main(arguments: list[str]) -> int:
             case ["register" | "drained", url] if (wrong := rollout.wrong_url(url)) is not None:
                 return _refuse(2, wrong)
             case ["register", url]:
-                print(rollout.register(settings, url))
+                print(asyncio.run(rollout.register(url)))
             case ["drained", url]:
-                drained, report = rollout.drained(settings, url)
+                drained, report = asyncio.run(rollout.drained(url))
                 print(report)
                 return 0 if drained else 1
             case _:

@@ -1,6 +1,7 @@
 """Every setting of the application, read once from the environment (and `.env`).
 
-The only reader of the environment. The README's table of settings is checked against this file by a test.
+No other module reads a setting: `hosting/stack.py` hands the environment on to its children unread. A test checks the
+table of settings in the documentation against this file.
 """
 
 from functools import cache
@@ -22,7 +23,7 @@ SecondsOrNone = Annotated[Seconds | None, BeforeValidator(lambda value: None if 
 
 
 def _identity_keys(value: object) -> object:
-    """Split a comma-separated list of keys, each of which the SDK must be able to read."""
+    """Return the keys of a comma-separated list, each of which the SDK must be able to read."""
     if not isinstance(value, str):
         return value
     keys = tuple(key for each in value.split(",") if (key := each.strip()))
@@ -41,7 +42,7 @@ ENV_FILE = ".env"  # in the current folder
 
 
 class Settings(BaseSettings):
-    """The settings, frozen. Names are those of the environment variables in lower case; `_s` is seconds."""
+    """The settings, frozen. Names are those of the environment variables in lower case. `_s` is seconds."""
 
     model_config = SettingsConfigDict(env_file=ENV_FILE, env_ignore_empty=True, extra="ignore", frozen=True)
 
@@ -120,7 +121,7 @@ class Settings(BaseSettings):
 def get_settings() -> Settings:
     """Return the settings of this process.
 
-    Errors: pydantic.ValidationError names each variable with a wrong value; UsageError if `.env` cannot be read.
+    Errors: pydantic.ValidationError names each variable with a wrong value. UsageError if `.env` cannot be read.
     """
     try:
         return Settings()
@@ -142,5 +143,5 @@ def explain(error: ValidationError) -> list[str]:
 
 
 def _cure(message: str) -> str:
-    """Turn pydantic's words into what to do: "Input should be 'A' or 'B'" becomes "it must be 'A' or 'B'"."""
+    """Return pydantic's words as what to do: "Input should be 'A' or 'B'" becomes "it must be 'A' or 'B'"."""
     return message.removeprefix("Value error, ").replace("Input should be", "it must be")

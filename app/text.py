@@ -1,12 +1,10 @@
-"""Text of others: what JSON, UTF-8 and protobuf can carry of it, and what a terminal may see.
+"""Text of others: what JSON, UTF-8 and protobuf can carry of it, and what a terminal may be shown.
 
 Pure: no I/O. `clean` belongs where text enters, `printable` where it is shown as a line.
 """
 
 import unicodedata
 from typing import Any
-
-REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 # Category Cc is C0, DEL and C1; of Cf only what turns the direction of a line: joiners are part of emoji and scripts.
 _TURNS_LINES = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -29,18 +27,19 @@ def clean(text: str) -> str:
 
 
 def clean_data(value: Any) -> Any:
-    """Return JSON data with all text in it cleaned."""
-    if isinstance(value, str):
-        return clean(value)
-    if isinstance(value, list):
-        return [clean_data(item) for item in value]
-    if isinstance(value, dict):
-        return {clean(key) if isinstance(key, str) else key: clean_data(item) for key, item in value.items()}
+    """Return JSON data with all text in it cleaned. Tuples become lists, as JSON has no others."""
+    match value:
+        case str():
+            return clean(value)
+        case list() | tuple():
+            return [clean_data(item) for item in value]
+        case dict():
+            return {clean(key) if isinstance(key, str) else key: clean_data(item) for key, item in value.items()}
     return value
 
 
 def printable(text: str, *, keep: str = "") -> str:
-    """Return `text` as a terminal may show it: control characters, but for those in `keep`, become `\\x1b`, `\\n` …."""
+    """Return `text` with its control characters as `\\x1b`, `\\n` …, but for those in `keep`: a terminal may get it."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(
@@ -55,7 +54,7 @@ def shorten(text: str, limit: int) -> str:
 
 
 def words_of(exc: BaseException) -> str:
-    """Return what an exception says, clean; one that says nothing, or fails at it, is named."""
+    """Return what an exception says, clean. One that says nothing, or fails at it, is named."""
     try:
         return clean(str(exc) or repr(exc))
     except BaseException:  # noqa: BLE001 - the words are those of others, and an exception must be recorded

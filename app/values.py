@@ -1,5 +1,4 @@
-"""What values are: those that are stored or journaled, those that clients send, and what is wrong with one that does
-not fit.
+"""The base classes of values that are stored and of values that clients send, and the words for one that does not fit.
 
 Pure: no I/O, no Restate.
 """
@@ -15,18 +14,21 @@ from app.text import printable, shorten
 _SHOWN_PROBLEMS = 10
 _SHOWN_CHARS = 80
 
-# Of a value in a sentence: a list of four million numbers is not first written out and then cut.
+# How a value is quoted in a sentence. A list of four million numbers is not first written out and then cut.
 _brief = Repr()
 _brief.maxlevel, _brief.maxlist, _brief.maxdict, _brief.maxstring = 3, 10, 6, _SHOWN_CHARS
 
 
 class Stored(BaseModel):
-    """A frozen value that is stored or journaled; unknown fields are ignored so that a rollback reads newer state."""
+    """A frozen value that is stored or journaled. Unknown fields are ignored, so that a rollback reads newer state."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     def changed(self, **fields: Any) -> Self:
-        """Return a copy with other values in `fields`, which are not checked. Errors: TypeError for an unknown name."""
+        """Return a copy with other values in `fields`, which are not checked.
+
+        Errors: TypeError for the name of no field.
+        """
         if unknown := fields.keys() - type(self).model_fields.keys():
             known = ", ".join(type(self).model_fields)
             raise TypeError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}; it has {known}")
@@ -40,12 +42,17 @@ class Input(BaseModel):
 
 
 def problems_of(exc: ValidationError, *, whole: str = "it", within: str = "") -> str:
-    """Return what is wrong with a value, ten problems of it at most.
+    """Return what is wrong with a value, ten problems of it at most. Nothing in it drives a terminal.
 
     `whole` is what the value itself is called, `within` what comes before the names of its fields.
     """
     more = exc.error_count() - _SHOWN_PROBLEMS
     return "; ".join(_problems(exc, whole, within)) + (f"; and {more} more" if more > 0 else "")
+
+
+def quoted(value: object) -> str:
+    """Return the beginning of a value, in quotes. Nothing in it drives a terminal."""
+    return repr((value if isinstance(value, str) else _written(value))[:_SHOWN_CHARS])
 
 
 def _problems(exc: ValidationError, whole: str, within: str) -> Iterator[str]:
@@ -54,10 +61,12 @@ def _problems(exc: ValidationError, whole: str, within: str) -> Iterator[str]:
         path = ".".join(str(part) for part in (within, *error["loc"]) if part != "")
         field = printable(shorten(path, _SHOWN_CHARS)) or whole
         got = "" if error["type"] in ("missing", "json_invalid") else f", got {quoted(error['input'])}"
-        yield f"{field}: {shorten(error['msg'], 4 * _SHOWN_CHARS)}{got}"
+        # Some of pydantic's sentences repeat what was sent, the tag of a union for one.
+        yield f"{field}: {printable(shorten(error['msg'], 4 * _SHOWN_CHARS))}{got}"
 
 
-def quoted(value: object) -> str:
-    """Return the beginning of a value, in quotes; nothing in it drives a terminal."""
-    text = value if isinstance(value, str) else _brief.repr(value)
-    return repr(text[:_SHOWN_CHARS])
+def _written(value: object) -> str:
+    try:
+        return _brief.repr(value)
+    except ValueError:  # there is an integer in it of more digits than Python writes
+        return f"a value of type {type(value).__name__}"

@@ -10,7 +10,7 @@ import pytest_asyncio
 from app.errors import UsageError
 from app.hosting.stack import find_restate_server
 from tests.support.restate_server import RestateServer
-from tests.support.service import Service
+from tests.support.service import MAIN, Service
 
 
 @pytest.fixture(scope="session")
@@ -45,10 +45,13 @@ StartService = Callable[..., Awaitable[Service]]
 
 @pytest.fixture
 def start_service(tmp_path: Path, request: pytest.FixtureRequest) -> StartService:
-    """`await start_service(MODE="QUEUE")`: the application with these settings, ended with the test."""
+    """`await start_service(MODE="QUEUE")`: the application with these settings, ended with the test.
 
-    async def start(**env: str) -> Service:
-        service = Service(tmp_path, **env)
+    With a file as its first argument that is run, in place of `app/main.py`.
+    """
+
+    async def start(main: Path = MAIN, /, **env: str) -> Service:
+        service = Service(tmp_path, main, **env)
         request.addfinalizer(service.kill9)
         await service.start()
         return service

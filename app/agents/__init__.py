@@ -1,4 +1,4 @@
-"""Example background agents, one per file; `main.py` serves them beside the chat."""
+"""Example background agents, one per file. `main.py` serves them beside the chat."""
 
 from app.agents.reminder import Reminder, deliver_reminder
 from app.agents.report import Report, Section, write_section

@@ -1,4 +1,7 @@
-"""Reminder: waits for its time, which may be months away, and then delivers its text; it can be snoozed meanwhile."""
+"""Reminder: waits for its time, which may be months away, then delivers its text.
+
+It can be snoozed meanwhile.
+"""
 
 from pydantic import BaseModel, Field
 
@@ -14,7 +17,7 @@ class Reminding(BaseModel):
 
 @function.defn()
 async def deliver_reminder(text: str) -> str:
-    """Deliver a reminder; a place to put your mail or your chat."""
+    """Deliver a reminder. Put your mail or your chat here."""
     log.info("Reminder:", text)
     return text
 

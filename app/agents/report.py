@@ -7,7 +7,7 @@ from app.background import agent, function
 
 @function.defn()
 async def write_section(title: str) -> str:
-    """Write one section; a place to put your LLM."""
+    """Write one section. Put your LLM here."""
     return f"# {title}\n\nAll there is to say about {title}."
 
 

@@ -1,6 +1,6 @@
 """TaskProcessor: waits for its configuration, then works off tasks until it is told to shut down.
 
-The complete example of the reference; it may run for months.
+The complete example of the reference. It may run for months.
 """
 
 from datetime import timedelta
@@ -11,7 +11,7 @@ from app.background import agent, condition, function, log
 
 @function.defn()
 async def process_item(item: dict[str, Any]) -> str:
-    """Do the work of one task; a place to put yours."""
+    """Do the work of one task. Put yours here."""
     return f"processed {item['task']['id']}"
 
 
@@ -33,7 +33,7 @@ class TaskProcessor:
 
     @agent.event
     async def add_task(self, task: dict[str, Any]) -> int:
-        """Add a task to the queue; the answer is how many wait."""
+        """Add a task to the queue and return how many wait."""
         self.tasks.append(task)
         return len(self.tasks)
 
@@ -44,7 +44,7 @@ class TaskProcessor:
 
     @agent.state
     def progress(self) -> dict[str, int]:
-        """How many tasks are done, and how many wait."""
+        """Return how many tasks are done, and how many wait."""
         return {"completed": self.completed, "waiting": len(self.tasks)}
 
     @agent.run

@@ -2,7 +2,7 @@
 
     from app.background import agent, condition, Restack
 
-`agent`, `workflow` and `function` are the namespaces of the reference; the rest are its module functions and types.
+`agent`, `workflow` and `function` are the namespaces of the reference. The rest are its module functions and types.
 What is neither in `__all__` nor in a module of PUBLIC_MODULES may change at any time.
 """
 
@@ -12,6 +12,7 @@ from app.background.client.restack import Restack
 from app.background.declare.retry import RetryPolicy
 from app.background.event import AgentEvent
 from app.background.protocol import AgentDescription, ParentClosePolicy, Status
+from app.background.published.ignored import import_functions
 from app.background.published.options import CloudConnectionOptions, ResourceOptions, ServiceOptions
 from app.background.run.children import ChildStart
 from app.background.run.current import (
@@ -34,7 +35,7 @@ from app.background.schedules.spec import (
     interval,
 )
 from app.background.sensitive_codec import Sensitive, SensitiveFieldsCodec, create_aes_gcm_encryption, sensitive
-from app.background.serve.services import import_functions, services
+from app.background.serve.services import services
 from app.errors import (
     AgentError,
     AgentFailed,

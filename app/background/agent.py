@@ -1,6 +1,6 @@
 """The namespace `agent`: what marks a class as an agent, and what its code calls while it runs.
 
-A list of names; each does its job in a module of its own.
+A list of names. Each does its job in a module of its own.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from app.background import agent  # itself: the published library spells it `fro
 from app.background.declare.definition import define, marker
 from app.background.declare.retry import RetryPolicy
 from app.background.protocol import ParentClosePolicy
-from app.background.published.ignored import ignored
+from app.background.published.ignored import ignored, import_functions
 from app.background.run.children import ChildCancellation as ChildWorkflowCancellationType
 from app.background.run.children import ChildStart, child_execute, child_start
 from app.background.run.current import (
@@ -25,7 +25,6 @@ from app.background.run.current import continue_as_new as agent_continue_as_new
 from app.background.run.external import get_external_agent_handle
 from app.background.run.log import log
 from app.background.run.step import step
-from app.background.serve.services import import_functions
 from app.errors import NonRetryableError, RetryableError
 
 __all__ = [
@@ -61,9 +60,10 @@ Q = TypeVar("Q", bound=Callable[..., Any])
 
 
 def defn(name: str | None = None, description: str | None = None, *, mcp: bool = False) -> Callable[[C], C]:
-    """Mark a class as an agent; `name` is what clients and Restate know it by, the class name if absent.
+    """Mark a class as an agent. `name` is what clients and Restate know it by, the class name if absent.
 
-    `mcp` has no meaning here. Errors: DefinitionError, at import time.
+    `mcp` has no meaning here.
+    Errors: DefinitionError, at import time.
     """
     if mcp:
         ignored("agent.defn(mcp=True)", "agents are not offered as MCP tools")
@@ -71,7 +71,7 @@ def defn(name: str | None = None, description: str | None = None, *, mcp: bool =
 
 
 def run(function: H) -> H:
-    """Mark the coroutine method that is the agent; it takes at most one input. Errors: DefinitionError."""
+    """Mark the coroutine method that is the agent. It takes at most one input. Errors: DefinitionError."""
     return marker("run", function)
 
 
@@ -80,7 +80,7 @@ def event(function: H) -> H: ...
 @overload
 def event(*, name: str | None = None) -> Callable[[H], H]: ...
 def event(function: Any = None, *, name: str | None = None) -> Any:
-    """Mark a coroutine method as the handler of an event; what it returns goes to the sender who waits for it.
+    """Mark a coroutine method as the handler of an event. What it returns goes to the sender who waits for it.
 
     Handlers start in the order of their events, run beside `run` and each other, and may take steps.
     Errors: DefinitionError.

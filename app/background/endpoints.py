@@ -1,4 +1,7 @@
-"""Schemas of agents and workflows, in the form of the published library: what `run` takes and returns. Pure."""
+"""Schemas of agents and workflows, in the form of the published library: what `run` takes and returns.
+
+Pure. Restate has schemas of its own.
+"""
 
 import inspect
 from dataclasses import is_dataclass

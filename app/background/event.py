@@ -1,4 +1,7 @@
-"""Events as code writes them to start an agent with, or to name one. Values only; sending is the client's job."""
+"""Events as code writes them.
+
+Values only. The client sends them.
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,7 +25,7 @@ class AgentEvent(Positional):
 
 @dataclass
 class SendAgentEvent:
-    """An event and the agent that it is for; the published library has it, and no call of it takes it."""
+    """An event and the agent that it is for. The published library has it, and no call of it takes it."""
 
     event: AgentEvent
     workflow: str | None = None

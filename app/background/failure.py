@@ -1,17 +1,24 @@
 """What an exception of user code becomes: one that harms nobody, a text that can be stored, and an HTTP status.
 
+Also the way back: the error that the status of a refusal stands for.
+
 Pure. Only errors of ours choose their status: a foreign exception may have a `status` that means something else.
 """
 
 import asyncio
 
+from restate import TerminalError
 from restate.exceptions import SdkInternalBaseException
 
 from app.durable.loop.futures import AttemptOver
-from app.errors import AgentError
+from app.errors import AgentError, Conflict, NotFound, UsageError
 from app.text import clean, shorten
 
 MAX_TEXT = 4000  # characters; it is stored, sent and shown in lists
+
+# Any other is a UsageError. What a handler answers is in the journals of runs, with its status: a kind of its own for
+# one more status would be answered differently by a replay.
+_REFUSALS: dict[int, type[UsageError]] = {NotFound.status: NotFound, Conflict.status: Conflict}
 
 
 class Interrupted(RuntimeError):
@@ -54,3 +61,8 @@ def _named(exc: BaseException) -> str:
 def status_of(exc: BaseException) -> int:
     """Return the HTTP status that an exception becomes."""
     return exc.status if isinstance(exc, AgentError) else AgentError.status
+
+
+def refusal_of(exc: TerminalError) -> UsageError:
+    """Return what a mailbox refused, as the error that the code of an agent gets."""
+    return _REFUSALS.get(exc.status_code, UsageError)(exc.message)

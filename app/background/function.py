@@ -1,17 +1,17 @@
-"""Functions: what an agent's steps run, outside of the agent. Also the namespace `function` of the public surface.
+"""The namespace `function`: what marks a function that steps run, and what its code calls while it runs.
 
-A function may do what it likes: it runs on the real event loop, or in a thread. Nothing is registered here.
+A function may do what it likes: it runs on an event loop of its own, or in a thread. Nothing is registered here.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import Any, TypeVar, overload
 
 from app.background import function  # itself: the published library spells it `from …function import function`
-from app.background.declare.operation import Operation
-from app.background.functions.info import FunctionInfo, function_info, heartbeat, in_function, mcp_progress
-from app.background.functions.info import function_info as info
-from app.background.functions.info import in_function as in_activity
+from app.background.declare.definition import mark_function
+from app.background.functions.current import function_info, heartbeat, in_function, mcp_progress
+from app.background.functions.current import function_info as info
+from app.background.functions.current import in_function as in_activity
+from app.background.functions.info import FunctionInfo
 from app.background.functions.streaming import stream_to_websocket
 from app.background.run.log import log
 from app.background.run.log import log as logger
@@ -37,8 +37,6 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_NAME = "__background_function__"
-
 
 @overload
 def defn(fn: F) -> F: ...
@@ -59,7 +57,7 @@ def defn(
     no_thread_cancel_exception: bool = False,
     dynamic: bool = False,
 ) -> Any:
-    """Mark a function that steps may run; a plain function works too. `name` is what Restate knows it by.
+    """Mark a function that steps may run. A plain function works too. `name` is what Restate knows it by.
 
     Errors: DefinitionError if it needs more than one input.
     """
@@ -67,27 +65,13 @@ def defn(
     if dynamic:
         raise DefinitionError("@function.defn(dynamic=True): a function is called by its name; give it one")
     if callable(fn):
-        return _mark(fn, name)
-    return lambda function: _mark(function, name or fn)
-
-
-def _mark(function: F, name: str | None) -> F:
-    setattr(function, _NAME, name or function.__name__)
-    definition_of_function(function)
-    return function
+        return mark_function(fn, name)
+    return lambda function: mark_function(function, name or fn)
 
 
 class FunctionFailure(FunctionError):
-    """The function failed; the spelling of earlier versions of the published library."""
+    """The function failed. Earlier versions of the published library spell it so."""
 
     def __init__(self, message: str, *, non_retryable: bool = False) -> None:
         super().__init__(message)
         self.retryable = not non_retryable
-
-
-def definition_of_function(function: Callable[..., Any]) -> Operation:
-    """Return a function as the runtime sees it. Errors: DefinitionError."""
-    if not (inspect.isfunction(function) or inspect.ismethod(function) or inspect.isbuiltin(function)):
-        raise DefinitionError(f"{function!r} is not a function: pass the function itself, not its name or its result")
-    name = getattr(function, _NAME, function.__name__)
-    return Operation.of(function, name=name, title=f"function {name!r}")

@@ -1,4 +1,7 @@
-"""The module `observability` of the published library: the logger below `log`. A list of names."""
+"""The module `observability` of the published library: the logger below `log`.
+
+A list of names. Logging is set up elsewhere.
+"""
 
 import logging
 from typing import Any

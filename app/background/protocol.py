@@ -1,4 +1,4 @@
-"""What the parts of a background agent say to each other and to clients: the shapes of every request and answer.
+"""What the parts of a background agent say to each other, and tell clients of it.
 
 Shapes and names only. Both are stored in journals and known to clients: they change only with a migration note.
 """
@@ -6,13 +6,11 @@ Shapes and names only. Both are stored in journals and known to clients: they ch
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from app.background.declare.names import AgentId, AgentName, OperationName, QueueName, RunId
 from app.background.engine.standstill import Standstill
 from app.background.event import AgentEvent
-from app.background.schedules.spec import ScheduleSpec
-from app.values import Input, Stored
+from app.values import Stored
 
 MAILBOX = "BackgroundAgent"
 FRONT_DOOR = "BackgroundAgents"
@@ -23,6 +21,10 @@ RUN = "run"  # the handler of the service of each agent class
 CALL = "call"  # the handler of the functions of a task queue
 DEFAULT_QUEUE = "restack"
 
+# In the metadata of the service of each agent class.
+KIND_KEY = "kind"
+FINGERPRINT_KEY = "fingerprint"
+
 Kind = Literal["agent", "workflow"]
 
 
@@ -32,7 +34,7 @@ Absent: Any = Field(None, exclude_if=lambda value: value is None)
 
 
 class Status(StrEnum):
-    """How it is with an agent."""
+    """The status of an agent."""
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -42,7 +44,7 @@ class Status(StrEnum):
 
 
 class ParentClosePolicy(StrEnum):
-    """What becomes of a child when its parent ends; without a policy it is terminated."""
+    """What becomes of a child when its parent ends. Without a policy it is terminated."""
 
     TERMINATE = "terminate"
     UNSPECIFIED = "terminate"
@@ -50,71 +52,7 @@ class ParentClosePolicy(StrEnum):
     REQUEST_CANCEL = "request_cancel"
 
 
-# From clients to BackgroundAgents
-
-
-class ScheduleAgent(Input):
-    """Start an agent. With `event`, start it unless it runs, and send the event, in one."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"agent_name": "TaskProcessor", "agent_id": "a1"}]})
-
-    agent_name: AgentName
-    agent_id: AgentId
-    agent_input: Any = None
-    task_queue: QueueName = DEFAULT_QUEUE
-    event: AgentEvent | None = None
-    schedule: ScheduleSpec | None = Field(None, description="Start it again and again; agent_id names the schedule")
-
-
-class SendAgentEvent(Input):
-    """Send an event. With `wait_for_completion` the answer is what its handler returns."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"agent_id": "a1", "event_name": "shutdown"}]})
-
-    agent_id: AgentId
-    event_name: OperationName
-    event_input: Any = None
-    run_id: RunId | None = Field(None, description="Only if this run is the current one")
-    wait_for_completion: bool = False
-
-
-class GetAgentState(Input):
-    """Ask an agent for one of its `@agent.state` values."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"agent_id": "a1", "state_name": "progress"}]})
-
-    agent_id: AgentId
-    state_name: OperationName
-    state_input: Any = None
-    run_id: RunId | None = None
-
-
-class AgentRequest(Input):
-    """Names an agent."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"agent_id": "a1"}]})
-
-    agent_id: AgentId
-    run_id: RunId | None = None
-
-
-class ScheduleRequest(Input):
-    """Names a schedule."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"schedule_id": "s1"}]})
-
-    schedule_id: AgentId
-
-
-class ListAgents(Input):
-    """Which agents to list; all if nothing is said."""
-
-    agent_name: AgentName | None = None
-    status: Status | None = None
-    limit: int = Field(100, gt=0, le=10_000)
-
-
-# From BackgroundAgents to clients
+# To clients
 
 
 class Started(Stored):
@@ -126,7 +64,7 @@ class Started(Stored):
 
 
 class Delivered(Stored):
-    """An event that was accepted; events are handled in the order of `seq`."""
+    """An event that was accepted. Events are handled in the order of `seq`."""
 
     agent_id: str
     run_id: str
@@ -134,7 +72,7 @@ class Delivered(Stored):
 
 
 class AgentDescription(Stored):
-    """One agent. `events` were accepted so far; `blocked` says why its run stands still, if it does."""
+    """One agent. `events` is how many were accepted so far. `blocked` says why its run stands still, if it does."""
 
     agent_id: str
     agent_name: str
@@ -148,12 +86,6 @@ class AgentDescription(Stored):
     events: int
     failure: str | None
     blocked: Standstill | None = None
-
-
-class AgentList(Stored):
-    """Agents, by id."""
-
-    agents: tuple[AgentDescription, ...]
 
 
 # Between mailboxes and runs
@@ -177,7 +109,7 @@ class RunStart(Stored):
 
 
 class Event(Stored):
-    """What a mailbox sends to a run; `reply` is the awakeable of a caller who waits."""
+    """What a mailbox sends to a run. `reply` is the awakeable of a caller who waits."""
 
     seq: int
     role: Literal["event", "state"]
@@ -195,7 +127,7 @@ class Outcome(Stored):
 
 
 class RunRequest(Stored):
-    """What a run says; fenced by `run_id`: what another run says changes nothing."""
+    """What a run says. It is fenced by `run_id`: what another run says changes nothing."""
 
     run_id: str
 
@@ -207,14 +139,14 @@ class Handled(RunRequest):
 
 
 class NextRun(RunRequest):
-    """Start the next run; this one has taken the events up to `taken` and handled them."""
+    """Start the next run. This one has taken the events up to `taken` and handled them."""
 
     taken: int
     input: Any
 
 
 class Close(RunRequest):
-    """`run` has ended; the answer is the last event that must still be handled, None if the agent is closed."""
+    """`run` has ended. The answer is the last event that must still be handled, None if the agent is closed."""
 
     taken: int
     outcome: Outcome
@@ -238,7 +170,7 @@ class Delivery(Stored):
 
 
 class StartRequest(Stored):
-    """Start an agent; `waiter` is an awakeable for its outcome, `reply` one for the answer to the start itself."""
+    """Start an agent. `waiter` is an awakeable for its outcome, `reply` one for the answer to the start itself."""
 
     agent_name: str
     kind: Kind = "agent"
@@ -253,7 +185,7 @@ class StartRequest(Stored):
 
 
 class StopRequest(Stored):
-    """Cancel or terminate an agent; with `parent_id`, only if it is a child of that agent."""
+    """Cancel or terminate an agent. With `parent_id`, only if it is a child of that agent."""
 
     parent_id: str | None = None
     run_id: str | None = None
@@ -289,7 +221,7 @@ class ScheduleEnd(Stored):
 
 
 class FunctionCall(Stored):
-    """What a step asks of a function; durations in seconds, None waits for ever."""
+    """What a step asks of a function. Units: seconds, None waits for ever."""
 
     input: Any = None
     agent_id: str

@@ -1,4 +1,7 @@
-"""What is asked without a trace: of runs by queries, and of Restate before something starts. Shapes only."""
+"""What is asked without a trace: of runs by queries, and of Restate before something starts.
+
+Shapes only. They are journaled: fields change only with a migration note.
+"""
 
 from typing import Any, Literal
 
@@ -18,7 +21,7 @@ class Query(Stored):
 
 
 class QueryAnswer(Stored):
-    """What a process knows of a run that it was asked for; `text` says why it is blocked."""
+    """What a process knows of a run that it was asked for. `text` says why it is blocked."""
 
     where: Literal["here", "elsewhere", "over", "blocked"]
     value: Any = None
@@ -26,7 +29,7 @@ class QueryAnswer(Stored):
 
 
 class QueryTarget(Stored):
-    """Where a query goes; without `answers_queries` it must go through the journal of the run."""
+    """Where a query goes. Without `answers_queries` it must go through the journal of the run."""
 
     agent_name: str
     run_id: str
@@ -35,14 +38,14 @@ class QueryTarget(Stored):
 
 
 class ServedAgent(Stored):
-    """What Restate knows of an agent or workflow; one of an earlier version does not answer queries from memory."""
+    """What Restate knows of an agent or workflow. One of an earlier version does not answer queries from memory."""
 
     kind: Kind
     answers_queries: bool
 
 
 class LookUp(Stored):
-    """What came of asking for an agent: it, nothing, or why that cannot be known."""
+    """The answer to a look for an agent: what is known of it, nothing, or why that cannot be known."""
 
     agent: ServedAgent | None = None
     problem: str | None = None

@@ -1,4 +1,7 @@
-"""The module `restack` of the published library: the client, and what it is told. A list of names."""
+"""The module `restack` of the published library: the client, and what it is told.
+
+A list of names. The client itself is in `client/restack.py`.
+"""
 
 from app.background.client.handle import AgentHandle as WorkflowHandle
 from app.background.client.handle import UpdateStage as WorkflowUpdateStage

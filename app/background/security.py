@@ -1,4 +1,7 @@
-"""The module `security` of the published library: payloads, codecs, and fields to be encrypted. A list of names."""
+"""The module `security` of the published library: payloads, codecs, and fields to be encrypted.
+
+A list of names. Nothing is encrypted by itself.
+"""
 
 from app.background.published import payload as converter
 from app.background.published.payload import DataConverter, Payload, PayloadCodec, Payloads

@@ -1,6 +1,6 @@
 """Sensitive fields: marked in JSON data, and encrypted and decrypted by a codec that is given the key.
 
-Encrypts what it is handed; nothing here is applied to what Restate stores.
+Encrypts what it is handed. Nothing here is applied to what Restate stores.
 """
 
 import base64
@@ -34,7 +34,7 @@ _NONCE_BYTES = 12  # of the algorithm
 
 
 class Sensitive(BaseModel, Generic[T]):
-    """A value that a SensitiveFieldsCodec encrypts; `unwrap()` gives it back."""
+    """A value that a SensitiveFieldsCodec encrypts. `unwrap()` gives it back."""
 
     value: T
 

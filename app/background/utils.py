@@ -1,4 +1,7 @@
-"""The module `utils` of the published library. What is ours has a name that says what it does."""
+"""The module `utils` of the published library.
+
+Nothing of ours is here: what is ours has a name that says what it does.
+"""
 
 __all__ = ["rpm_to_second", "should_use_https"]
 

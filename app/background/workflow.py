@@ -1,6 +1,6 @@
 """The namespace `workflow`: an agent without events, in the words of workflows.
 
-A list of names; each does its job in a module of its own.
+A list of names. Each does its job in a module of its own.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from app.background import workflow  # itself: the published library spells it `
 from app.background.declare.definition import define, marker
 from app.background.declare.retry import RetryPolicy
 from app.background.protocol import ParentClosePolicy
-from app.background.published.ignored import ignored
+from app.background.published.ignored import ignored, import_functions
 from app.background.run.children import ChildCancellation as ChildWorkflowCancellationType
 from app.background.run.children import ChildStart, child_execute, child_start
 from app.background.run.current import agent_info as workflow_info
@@ -18,7 +18,6 @@ from app.background.run.current import condition, continue_as_new, should_contin
 from app.background.run.external import get_external_agent_handle as get_external_workflow_handle
 from app.background.run.log import log
 from app.background.run.step import step
-from app.background.serve.services import import_functions
 from app.errors import NonRetryableError, RetryableError
 
 __all__ = [
@@ -57,5 +56,5 @@ def defn(name: str | None = None, description: str | None = None, *, mcp: bool =
 
 
 def run(function: H) -> H:
-    """Mark the coroutine method that is the workflow; it takes at most one input. Errors: DefinitionError."""
+    """Mark the coroutine method that is the workflow. It takes at most one input. Errors: DefinitionError."""
     return marker("run", function, kind="workflow")

@@ -1,6 +1,6 @@
 """Durable calls: another handler is called, and its invocation ends with the wait for it.
 
-Owns the call and its cancellation; it does not know what is called.
+Owns the call and its cancellation. Does not know what is called.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from app.durable.waits import current_loop
 
 
 class Call:
-    """A call of a handler, under way; with `key`, of a virtual object. `answer` is its answer as JSON.
+    """A call of a handler that is under way. `key` is that of a virtual object. `answer` is the future of its JSON.
 
     Durable: three journal entries.
     Errors: restate.TerminalError as the handler raised it. Restate waits for a service that nobody serves.
@@ -40,7 +40,7 @@ class Call:
         invocation_id.add_done_callback(lambda known: self._ctx.cancel_invocation(known.result()))
 
     async def wait(self, *, timeout_s: float | None = None) -> bool:
-        """Wait for the answer; return whether it is there. `answer.result()` then gives or raises it.
+        """Wait for the answer and return whether it is there. `answer.result()` then gives or raises it.
 
         Cancelling the awaiting task cancels the invocation, and waits for its end.
         """

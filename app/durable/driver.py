@@ -1,6 +1,6 @@
 """The driver of the durable loop: runs one coroutine to its end inside a Restate handler.
 
-Waits on the real loop for durable futures and feeds their outcomes to the durable loop; decides nothing else.
+Waits on the real loop for durable futures and hands their outcomes to the durable loop. Schedules no callbacks itself.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ async def run_durably(ctx: Context, main: Coroutine[Any, Any, T]) -> T:
     As with `asyncio.run`, tasks that it leaves behind are cancelled and async generators closed.
 
     Durable: a replay takes the same path, because the journal is the only source of order. A Restate cancellation
-    arrives as asyncio.CancelledError in `main`, once; `finally` blocks can still take durable steps.
-    Errors: what `main` raises; TerminalError 409 if `main` let the cancellation through, 500 if it waits for what can
-    never happen, or raises what would end the process, such as SystemExit or KeyboardInterrupt.
+    arrives as asyncio.CancelledError in `main`, once. Its `finally` blocks can still take durable steps.
+    Errors: what `main` raises. TerminalError 409 if `main` let the cancellation through. TerminalError 500 if it waits
+    for what can never happen, or raises what would end the process, such as SystemExit or KeyboardInterrupt.
     """
     invocation_id = ctx.request().id
     seen = furthest_place(invocation_id)
@@ -51,7 +51,10 @@ async def run_durably(ctx: Context, main: Coroutine[Any, Any, T]) -> T:
 
 
 def _result(task: asyncio.Task[T]) -> T:
-    """Return what a task has ended with. Errors: what it raised; TerminalError for what is no Exception."""
+    """Return what a task has ended with.
+
+    Errors: what it raised, or TerminalError for what is no Exception.
+    """
     try:
         result: T = task.result()
     except (Exception, AttemptOver, SdkInternalBaseException):
@@ -64,7 +67,7 @@ def _result(task: asyncio.Task[T]) -> T:
 
 
 async def _run_until(loop: DurableLoop, awaited: asyncio.Task[Any], main: asyncio.Task[Any] | None) -> None:
-    """Drive the loop until `awaited` is done; `main` is whom a cancellation reaches."""
+    """Drive the loop until `awaited` is done. A cancellation of the invocation reaches `main`."""
     loop.drain()
     while not awaited.done():
         if not loop.pending:

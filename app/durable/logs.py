@@ -1,4 +1,7 @@
-"""Loggers that are silent during replay, in durable code and in plain handlers."""
+"""Loggers that are silent during replay, in durable code and in plain handlers.
+
+How a line looks and where it goes is not set up here.
+"""
 
 import asyncio
 import logging
@@ -9,6 +12,8 @@ from app.durable.loop.event_loop import DurableLoop
 
 
 class _ReplayFilter(logging.Filter):
+    """Lets nothing through during a replay."""
+
     def filter(self, _record: logging.LogRecord) -> bool:
         loop = asyncio._get_running_loop()
         replaying = loop.replaying if isinstance(loop, DurableLoop) else restate_context_is_replaying.get()
@@ -16,7 +21,7 @@ class _ReplayFilter(logging.Filter):
 
 
 def get_logger(name: str) -> logging.Logger:
-    """Return the logger `name`; what a replay repeats is written once."""
+    """Return the logger `name`. What a replay repeats is written once."""
     logger = logging.getLogger(name)
     if not any(isinstance(present, _ReplayFilter) for present in logger.filters):
         logger.addFilter(_ReplayFilter())

@@ -1,7 +1,8 @@
-"""How far the attempts of invocations have come in this process; only logging asks.
+"""How far the attempts of invocations have come in this process.
 
-Waking for an event repeats what led to the wait, and what wrote no journal entry leaves no trace there. After a restart
-of the process, or when a place is forgotten, such a line appears once more.
+Only logging depends on it, as another process knows nothing of it. Waking for an event repeats what led to the wait,
+and what wrote no journal entry leaves no trace there. After a restart of the process, or when a place is forgotten,
+such a line appears once more.
 """
 
 _KEPT = 50_000  # about 10 MB
@@ -15,7 +16,7 @@ def furthest_place(invocation_id: str) -> int:
 
 
 def note_place(invocation_id: str, place: int) -> None:
-    """Note how far an attempt has come; the invocation may have another."""
+    """Note how far an attempt has come. The invocation may have another attempt."""
     _furthest[invocation_id] = max(place, _furthest.pop(invocation_id, -1))  # the newest is last
     if len(_furthest) > _KEPT:
         del _furthest[next(iter(_furthest))]

@@ -1,6 +1,6 @@
 """When durable code is at rest: all that the engine has told it is handed in, and only something new moves it on.
 
-Watches the SDK's context of one attempt; the loop and its driver know nothing of it.
+Watches the SDK's context of one attempt. Changes nothing of what the attempt does.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Durable steps: an action that runs on the real event loop and whose outcome is journaled.
 
-Owns attempts, retries and aborts; it does not know what the actions do.
+Owns attempts, retries and aborts. Does not know what the actions do.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from restate.serde import BytesSerde
 
 from app.durable.waits import current_loop
 from app.errors import AgentError, StepFailed
-from app.text import clean, shorten, words_of
+from app.text import clean, clean_data, shorten, words_of
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ ABORTED = 499  # status of an attempt that ended because its step was cancelled;
 class RetryPolicy:
     """When a failed step is tried again.
 
-    Units: intervals are timedeltas; `max_attempts` counts the first attempt, None means for ever.
+    Units: intervals are timedeltas. `max_attempts` counts the first attempt. None means for ever.
     """
 
     max_attempts: int | None = None
@@ -62,16 +62,17 @@ async def step(
     retry: RetryPolicy = ONCE,
     salvage: bool = False,
 ) -> T:
-    """Run `action` on the real event loop and journal its result; a replay returns the journaled value.
+    """Run `action` on the real event loop and journal its result. A replay returns the journaled value.
 
-    Shapes: action() -> awaitable JSON value or pydantic model of `result_type`; returns that value. Lone surrogates in
-    it become U+FFFD.
+    Shapes: action() -> awaitable JSON value or pydantic model of `result_type`. The step returns that value. Lone
+    surrogates in it become U+FFFD.
     Units: timeout_s seconds for each attempt, None waits for ever.
-    Durable: one journal entry `name` for each attempt, a timer between two; at least once: an attempt runs again if
-    the process dies before its result is recorded.
+    Durable: one journal entry `name` for each attempt, and a timer between two. At least once: an attempt runs again
+    if the process dies before its result is recorded.
     Cancelling the awaiting task cancels the action at once and waits for its end. With `salvage` the step then returns
-    what the action returned in spite of the cancellation; otherwise, and if it returned nothing, CancelledError.
-    Errors: StepFailed after the last attempt; asyncio.CancelledError.
+    what the action returned in spite of the cancellation. Otherwise, and if it returned nothing, it raises
+    CancelledError.
+    Errors: StepFailed after the last attempt, asyncio.CancelledError.
     """
     adapter: TypeAdapter[T] = TypeAdapter(result_type)
     for attempt in itertools.count(1):
@@ -100,7 +101,7 @@ class _Attempt(Generic[T]):
         self._recorded = loop.wait_for(loop.ctx.run_typed(name, self._run, RunOptions(serde=BytesSerde())))
 
     async def outcome(self, *, salvage: bool) -> T:
-        """Return the recorded result. If cancelled meanwhile: abort, and wait for the record all the same."""
+        """Return the recorded result. If cancelled meanwhile, abort the action and wait for the record all the same."""
         cancelled: asyncio.CancelledError | None = None
         while not self._recorded.done():
             try:
@@ -128,7 +129,7 @@ class _Attempt(Generic[T]):
             self._running.cancel()
 
     async def _run(self) -> bytes:
-        """The closure of `ctx.run`: run the action, turn every end but the death of the process into a record."""
+        """Run the action, as the closure of `ctx.run`. Every end but the death of the process becomes a record."""
         if self._abort_requested:
             raise TerminalError("aborted before it started", ABORTED)
         self._running = running = cast("asyncio.Task[Any]", asyncio.current_task())
@@ -160,9 +161,10 @@ class _Attempt(Generic[T]):
 
 
 def to_terminal_error(exc: Exception, text: str) -> TerminalError:
-    """Record what was raised. An error of ours may say `retryable = False` and `retry_after_s = …` of itself.
+    """Return what is recorded of an exception: its `text`, its class, and whether and when to try again.
 
-    What it says is cleaned: the engine never hears of an error that UTF-8 cannot encode, and the invocation hangs.
+    An error of ours may say `retryable = False` and `retry_after_s = …` of itself. The text is cleaned, since the
+    engine never hears of an error that UTF-8 cannot encode, and the invocation hangs.
     """
     ours = exc if isinstance(exc, AgentError) else None  # on others these names may mean anything
     retryable = getattr(ours, "retryable", not isinstance(exc, TerminalError))
@@ -179,7 +181,7 @@ def to_terminal_error(exc: Exception, text: str) -> TerminalError:
 
 
 def to_step_failed(exc: TerminalError) -> StepFailed:
-    """Return what `to_terminal_error` recorded."""
+    """Return the failure that `to_terminal_error` recorded."""
     metadata = exc.metadata or {}
     return StepFailed(
         exc.message,
@@ -196,7 +198,7 @@ def _seconds(value: object) -> str:
 
 
 def _to_json(adapter: TypeAdapter[Any], value: object) -> bytes:
-    """Return `value` as JSON; text that UTF-8 cannot encode is cleaned, which is rare and dear."""
+    """Return `value` as JSON. Text that UTF-8 cannot encode is cleaned, which is rare and dear."""
     try:
         return adapter.dump_json(value)
     except (PydanticSerializationError, UnicodeEncodeError) as exc:
@@ -206,15 +208,4 @@ def _to_json(adapter: TypeAdapter[Any], value: object) -> bytes:
         plain = adapter.dump_python(value, mode="json")
     except (PydanticSerializationError, UnicodeEncodeError):  # the key of a dict
         plain = adapter.dump_python(value)
-    return to_json(_cleaned(plain))
-
-
-def _cleaned(value: Any) -> Any:
-    match value:
-        case str():
-            return clean(value)
-        case dict():
-            return {_cleaned(key): _cleaned(entry) for key, entry in value.items()}
-        case list() | tuple():
-            return [_cleaned(entry) for entry in value]
-    return value
+    return to_json(clean_data(plain))

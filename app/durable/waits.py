@@ -1,6 +1,6 @@
 """What durable code waits with, beside asyncio: futures of the engine, and conditions.
 
-They find the loop that runs them; outside of durable code they refuse.
+They use the durable loop that runs, and refuse outside of durable code. They run no actions.
 """
 
 import asyncio
@@ -29,17 +29,17 @@ def current_loop() -> DurableLoop:
 def wait_for(durable: RestateDurableFuture[T]) -> asyncio.Future[T]:
     """Return an asyncio future for a durable future of the engine (a call, an awakeable, a signal).
 
-    Durable: its result is in the journal; cancelling it stops the wait, not what is waited for.
+    Durable: its result is in the journal. Cancelling it stops the wait, not what is waited for.
     Errors: restate.TerminalError as the engine reports it.
     """
     return current_loop().wait_for(durable)
 
 
 async def condition(predicate: Callable[[], object], *, timeout_s: float | None = None) -> None:
-    """Wait until `predicate()` is true; it is asked again after every callback of the loop.
+    """Wait until `predicate()` is true. It is asked again after every callback of the loop.
 
-    Durable: no journal entry of its own; with a timeout one timer.  Units: timeout_s seconds, None waits for ever.
-    Errors: TimeoutError; what the predicate raises.
+    Durable: no journal entry of its own, one timer with a timeout.  Units: timeout_s seconds, None waits for ever.
+    Errors: TimeoutError, what the predicate raises.
     """
     async with asyncio.timeout(timeout_s):
         await current_loop().wait_until(predicate)

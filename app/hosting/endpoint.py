@@ -1,6 +1,6 @@
 """The Restate services of a process as one application, who may call it, and what others get who try.
 
-Builds the application; starts nothing.
+Builds the application. Starts nothing.
 """
 
 import logging
@@ -54,9 +54,9 @@ def require_callers_known(settings: Settings) -> None:
 
 
 class _Gate:
-    """The application, kept from what no Restate server sends: browsers, scanners, curl in the hand of a newcomer.
+    """The application, kept from what no Restate server sends: browsers, scanners, a first try with curl.
 
-    The SDK answers such a request with an exception, and a page of log.
+    The SDK answers such a request with an exception and a page of log.
     """
 
     def __init__(self, app: "ASGIFramework") -> None:
@@ -91,6 +91,7 @@ def _refusal(path: str, headers: Iterable[tuple[bytes, bytes]]) -> tuple[int, st
 
 
 async def _refuse(status: int, sentence: str, receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
+    """Answer a request with a status and a sentence."""
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     await send({"type": "http.response.start", "status": status, "headers": headers, "trailers": False})
     more = True
@@ -101,8 +102,10 @@ async def _refuse(status: int, sentence: str, receive: "ASGIReceiveCallable", se
 
 
 class _OneLine(logging.Filter):
-    """Says in one line, once, that a call ended early: a lost connection, a stranger's bytes, a journal that does not
-    fit. The SDK and Hypercorn write a traceback each."""
+    """Makes one line, once, of a call that ended early: a lost connection, a stranger's bytes, an unfit journal.
+
+    The SDK and Hypercorn write a traceback each.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None

@@ -1,6 +1,6 @@
 """Hypercorn's HTTP/2, made fit for connections on which a Restate server sends all its requests for weeks.
 
-Changes what the libraries do in this process, once it is asked to; serves nothing.
+Changes what the libraries do in this process, once it is asked to. Serves nothing.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ _REMEMBERED_STREAMS = 1000
 
 
 def make_fit() -> None:
-    """Let connections that are opened from here on survive late frames, and forget streams that are over."""
+    """Make connections that are opened from here on survive late frames and forget streams that are over."""
     H2Connection.MAX_CLOSED_STREAMS = _REMEMBERED_STREAMS
     hypercorn.protocol.H2Protocol = _Forgiving  # type: ignore[attr-defined]
 
@@ -23,7 +23,7 @@ def make_fit() -> None:
 class _Forgiving(H2Protocol):
     """A connection on which a frame for a request that has been answered is dropped.
 
-    Hypercorn forgets a stream with the last byte of its response; one more frame from the client then was a KeyError,
+    Hypercorn forgets a stream with the last byte of its response. One more frame from the client then was a KeyError,
     which broke the connection and all other streams on it.
     """
 
@@ -33,7 +33,7 @@ class _Forgiving(H2Protocol):
 
 
 class _Streams(dict[int, Any]):
-    """The open streams of a connection by their number; what is sent to another goes nowhere."""
+    """The open streams of a connection by their number. What is sent to another goes nowhere."""
 
     def __missing__(self, stream_id: int) -> "_Streams":
         return self

@@ -1,7 +1,8 @@
 """Sees the attempts of invocations whose journal does not fit the code that runs now.
 
-The engine retries such an attempt, which ends the same way each time. No handler can tell: the mismatch may show only
-when the handler has returned. So this reads what the SDK answers to Restate. It does nothing about it.
+Does nothing about them but to tell who asked. The engine retries such an attempt, which ends the same way each time. No
+handler can tell: the mismatch may show only when the handler has returned. So this reads what the SDK answers to
+Restate.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ _SDK_LOGGERS = ("restate.server", "restate.server_context")
 
 @dataclass(frozen=True)
 class Unfit:
-    """An invocation whose journal does not fit; `detail` is where they differ, in the engine's words."""
+    """An invocation whose journal does not fit. `detail` is where they differ, in the engine's words."""
 
     invocation_id: str
     service: str
@@ -40,7 +41,7 @@ class Unfit:
 
 
 class JournalWatch:
-    """The application `app`; `on_unfit` is called, beside it, for each such attempt of one of `services`."""
+    """The application `app`. `on_unfit` is called, beside it, for each such attempt of one of `services`."""
 
     def __init__(
         self, app: "ASGIFramework", services: Collection[str], on_unfit: Callable[[Unfit], Awaitable[None]]
@@ -90,7 +91,7 @@ def mismatch_in(messages: bytes) -> str | None:
 
 
 def _detail(fields: bytes) -> str:
-    """Return the lines of the engine's text that differ from case to case; they begin with a dash."""
+    """Return the lines of the engine's text that differ from case to case. They begin with a dash."""
     if not fields.startswith(b"\x12"):
         return ""
     length = shift = 0

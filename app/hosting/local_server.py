@@ -1,6 +1,6 @@
 """The Restate server of this machine: its binary, its command, what it sees of the environment, its data and its logs.
 
-Prepares what a start needs; starts nothing.
+Prepares what a start needs. Starts nothing.
 """
 
 import os
@@ -102,7 +102,7 @@ def prepare_data(folder: Path) -> str | None:
 
 
 def require_startable(folder: Path) -> None:
-    """Raise UsageError unless a server can start with a data folder: one that is in use, or too deep, is refused.
+    """Raise UsageError unless a server can start with a data folder. One that is in use, or too deep, is refused.
 
     A server would say the first in its log alone, and wait without end for the second.
     """
@@ -118,7 +118,7 @@ def require_startable(folder: Path) -> None:
 
 
 def space_warning(folder: Path, free_bytes: int) -> str | None:
-    """Return a warning if little space is left for the data; None if there is enough.
+    """Return a warning if little space is left for the data, None if there is enough.
 
     On a full disk the server stays up and answers nothing, and its writes stay off until it is started again.
     """
@@ -131,7 +131,7 @@ def space_warning(folder: Path, free_bytes: int) -> str | None:
 
 
 def erase_data(folder: Path) -> bool:
-    """Erase what the server has stored and logged in its data folder, and nothing else; return whether there was any.
+    """Erase what the server has stored and logged in its data folder. Return whether there was any.
 
     Errors: UsageError while a server uses it, on whatever ports, or if it cannot be erased.
     """
@@ -147,7 +147,7 @@ def erase_data(folder: Path) -> bool:
 
 
 def open_log(folder: Path) -> IO[str]:
-    """Return a new log to write to; the last ones stay as restate.log.1, .2 … with the newest first.
+    """Return a new log to write to. The last ones stay as restate.log.1, .2 … with the newest first.
 
     Errors: UsageError if it cannot be written.
     """
@@ -163,7 +163,7 @@ def open_log(folder: Path) -> IO[str]:
 
 
 def _pinned(name: str) -> Path:
-    """Return where a program of Restate's is once it is installed; it runs without Node, unlike the one in .bin."""
+    """Return where a program of Restate's is once it is installed. It runs without Node, unlike the one in .bin."""
     system = platform.system().lower()
     machine = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     return ROOT / f".restate/node_modules/@restatedev/{name}-{system}-{machine}/bin/{name}"

@@ -1,7 +1,7 @@
 """How log lines look: a time, the level, the logger, and text that no terminal obeys.
 
-Sets logging up once for a process, also for what Python itself writes to stderr: warnings and uncaught exceptions.
-What is logged is decided by who logs it.
+Logs nothing but what Python itself would write to stderr: warnings and uncaught exceptions. What else is logged is
+decided by who logs it.
 """
 
 import logging
@@ -53,7 +53,7 @@ class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 def set_up_logging(level: str) -> None:
-    """Write records of `level` and above to stderr; calling it again changes only the level."""
+    """Write records of `level` and above to stderr. Calling it again changes only the level."""
     root = logging.getLogger()
     root.setLevel(level)
     if not any(isinstance(handler, LineHandler) for handler in root.handlers):

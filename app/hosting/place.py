@@ -1,6 +1,6 @@
 """Where a server listens, and the setting that moves it.
 
-Opens sockets only when asked to; knows nothing of what is served there.
+Opens sockets and asks for addresses only when it is told to. Knows nothing of what is served there.
 """
 
 import ipaddress
@@ -17,7 +17,7 @@ _THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
 
 @dataclass(frozen=True)
 class Place:
-    """An address that can both be listened on and be called; `setting` is the variable that holds it."""
+    """An address that can both be listened on and be called. `setting` is the variable that holds it."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class Place:
 
     @property
     def is_loopback(self) -> bool:
-        """Return whether only this machine can reach it; a name counts if all that it stands for is loopback."""
+        """Return whether only this machine can reach it. A name counts if all that it stands for is loopback."""
         try:
             found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         except OSError:
@@ -71,7 +71,7 @@ class Place:
 
 
 def is_same_place(one: str, other: str) -> bool:
-    """Return whether two URLs are one place; `localhost`, 127.0.0.1 and [::1] are."""
+    """Return whether two URLs are one place. `localhost`, 127.0.0.1 and [::1] are."""
     return _where(one) == _where(other)
 
 

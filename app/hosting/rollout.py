@@ -1,6 +1,6 @@
 """A rolling upgrade: the new version beside the old, which goes on with what it has begun until nothing needs it.
 
-Asks Restate's admin API; starts and stops nothing.
+Asks Restate's admin API. Starts and stops no process.
 """
 
 from collections import Counter
@@ -9,12 +9,11 @@ from typing import Any
 
 import httpx
 
-from app.errors import AdminUnavailable, AgentError, Conflict, NotFound
+from app import admin
+from app.errors import AgentError, Conflict, NotFound
 from app.hosting.place import is_same_place
-from app.settings import Settings
 from app.text import printable, shorten
 
-_TIMEOUT_S = 30
 _UNREACHABLE = "META0003"  # Restate's code: nobody is there, or nobody that serves Restate
 
 
@@ -34,27 +33,28 @@ def wrong_url(url: str) -> str | None:
     return printable(f"{url!r} is not the URL of a service: write it like {meant}.")
 
 
-def register(settings: Settings, url: str) -> str:
-    """Make the service at `url` known to Restate and return what that means; new invocations start there.
+async def register(url: str) -> str:
+    """Make the service at `url` known to Restate and return what that means. New invocations start there.
 
     Nothing is replaced: invocations that another deployment has begun stay with it. An address may be used again once
     the version that was there is drained. `localhost` is registered as 127.0.0.1, where `up` registers too.
-    Errors: Conflict where an older version has open invocations; AgentError with Restate's reason; AdminUnavailable.
+    Errors: Conflict where an older version has open invocations, AgentError with Restate's reason, AdminUnavailable.
     """
     url = _with_address(url)
-    with _admin(settings) as http:
-        here = sorted(_deployments(http, url), key=lambda each: not each.newest)
+    async with admin.connect() as http:
+        here = sorted(await _deployments(http, url), key=lambda each: not each.newest)
         for present in here:
             if present.newest:
                 return printable(
                     f"{present.url} is registered since earlier: {', '.join(present.newest)} start there. "
                     "If its code has changed, start it at another address and register that."
                 )
-            if _open_invocations(http, present.deployment_id):
-                raise Conflict(f"{_needed(http, present)} Start the new version at another address.")
-            _request(http, "DELETE", f"/deployments/{present.deployment_id}?force=true")  # nothing needs it: drained
-        _request(http, "POST", "/deployments", {"uri": url, "force": False})
-        deployments = _deployments(http)
+            if needed := await _needed(present):
+                raise Conflict(f"{needed} Start the new version at another address.")
+            # Nothing needs it: it is drained.
+            await _request(http, "DELETE", f"/deployments/{present.deployment_id}?force=true")
+        await _request(http, "POST", "/deployments", {"uri": url, "force": False})
+        deployments = await _deployments(http)
     services = [service for each in deployments if is_same_place(each.url, url) for service in each.newest]
     lines = [f"{url} is registered: {', '.join(services)} start there."]
     older = [each for each in deployments if not is_same_place(each.url, url)]
@@ -62,41 +62,41 @@ def register(settings: Settings, url: str) -> str:
     return printable("\n".join(lines), keep="\n")
 
 
-def drained(settings: Settings, url: str) -> tuple[bool, str]:
+async def drained(url: str) -> tuple[bool, str]:
     """Return whether the deployment at `url` may be stopped, and why or why not.
 
-    Errors: NotFound if Restate knows of none there; AdminUnavailable.
+    Errors: NotFound if Restate knows of none there, AdminUnavailable.
     """
-    with _admin(settings) as http:
-        found = _deployments(http, url)
-        if not found:
-            raise NotFound(f"Restate knows of no deployment at {url}")
-        needed = [why for each in found if (why := _needed(http, each)) is not None]
+    async with admin.connect() as http:
+        found = await _deployments(http, url)
+    if not found:
+        raise NotFound(f"Restate knows of no deployment at {url}")
+    needed = [why for each in found if (why := await _needed(each)) is not None]
     if needed:
         return False, printable(" ".join(needed))
     return True, printable(f"{url} is drained: no service starts there and nothing that it began is open. Stop it.")
 
 
-def _needed(http: httpx.Client, deployment: _Deployment) -> str | None:
+async def _needed(deployment: _Deployment) -> str | None:
     """Return why a deployment may not be stopped, None if it may."""
     if deployment.newest:
         return (
             f"{deployment.url} is needed: {', '.join(deployment.newest)} start there. Register the new version first."
         )
-    if open_there := _open_invocations(http, deployment.deployment_id):
+    if open_there := await _open_invocations(deployment.deployment_id):
         counts = ", ".join(f"{count} of {service}" for service, count in sorted(open_there.items()))
         return f"{deployment.url} is needed: invocations that it began are open, {counts}."
     return None
 
 
-def _deployments(http: httpx.Client, url: str | None = None) -> list[_Deployment]:
+async def _deployments(http: httpx.AsyncClient, url: str | None = None) -> list[_Deployment]:
     """Return what is registered, or what of it is at `url`."""
     newest: dict[str, list[str]] = {}
-    for service in _request(http, "GET", "/services")["services"]:
+    for service in (await _request(http, "GET", "/services"))["services"]:
         newest.setdefault(service["deployment_id"], []).append(service["name"])
     return [
         _Deployment(each["id"], each["uri"].rstrip("/"), tuple(sorted(newest.get(each["id"], ()))))
-        for each in _request(http, "GET", "/deployments")["deployments"]
+        for each in (await _request(http, "GET", "/deployments"))["deployments"]
         # One on Lambda has no address, and is nothing to stop.
         if "uri" in each and (url is None or is_same_place(each["uri"], url))
     ]
@@ -117,30 +117,22 @@ def _with_address(url: str) -> str:
     return str(parsed.copy_with(host="127.0.0.1")) if parsed.host == "localhost" else url
 
 
-def _open_invocations(http: httpx.Client, deployment_id: str) -> Counter[str]:
+async def _open_invocations(deployment_id: str) -> Counter[str]:
     """Return how many invocations of each service have begun at a deployment and are not over."""
-    query = (
-        "SELECT target_service_name AS service, count(*) AS open FROM sys_invocation "  # noqa: S608 - an id of Restate's
-        f"WHERE coalesce(pinned_deployment_id, last_attempt_deployment_id) = '{deployment_id}' "
+    rows = await admin.query(
+        "SELECT target_service_name AS service, count(*) AS open FROM sys_invocation "  # noqa: S608 - quoted
+        f"WHERE coalesce(pinned_deployment_id, last_attempt_deployment_id) = {admin.quoted(deployment_id)} "
         "AND status <> 'completed' GROUP BY target_service_name"
     )
-    rows = _request(http, "POST", "/query", {"query": query})["rows"]
     return Counter({row["service"]: row["open"] for row in rows})
 
 
-def _admin(settings: Settings) -> httpx.Client:
-    url = settings.restate_admin_url
-    return httpx.Client(base_url=url, timeout=_TIMEOUT_S, trust_env=False, verify=url.startswith("https"))
+async def _request(http: httpx.AsyncClient, method: str, path: str, body: object = None) -> Any:
+    """Return the JSON of the answer.
 
-
-def _request(http: httpx.Client, method: str, path: str, body: object = None) -> Any:
-    """Return the JSON of the answer. Errors: AgentError with Restate's words; AdminUnavailable."""
-    try:
-        answer = http.request(method, path, json=body, headers={"accept": "application/json"})
-    except httpx.TransportError as exc:
-        raise AdminUnavailable(
-            f"Restate's admin API does not answer at {str(http.base_url)!r} ({exc}): set RESTATE_ADMIN_URL"
-        ) from exc
+    Errors: AgentError with Restate's words.
+    """
+    answer = await http.request(method, path, json=body, headers={"accept": "application/json"})
     if answer.is_success:
         return answer.json() if answer.content else None
     message, code = _words(answer)

@@ -37,7 +37,7 @@ logger = logging.getLogger("main")
 
 
 async def serve_until_stopped(app: "ASGIFramework", place: Place) -> None:
-    """Serve `app` at `place` until SIGINT or SIGTERM; requests that are open then get 2 s to finish.
+    """Serve `app` at `place` until SIGINT or SIGTERM. Requests that are open then get 2 s to finish.
 
     Errors: UsageError when the place cannot be listened on.
     """
@@ -126,7 +126,7 @@ class _Requests:
             self._open.discard(task)
 
     async def finish(self) -> None:
-        """Give the open requests 2 s, then cancel the rest; Restate takes these invocations up again elsewhere."""
+        """Give the open requests 2 s, then cancel the rest. Restate takes these invocations up again elsewhere."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_S):
                 while self._open:  # one that finishes may have called another

@@ -1,6 +1,7 @@
 """The local stack: a Restate server and the service as child processes, started, registered and stopped together.
 
-Knows nothing of chats and agents; what it needs of the service is its file, its port and its health check.
+Has no rules of chats or agents. It needs the file of the service, its port and its health check, and names one chat
+in the directions for newcomers.
 """
 
 import asyncio
@@ -67,7 +68,7 @@ async def run(settings: Settings) -> None:
 
     Chats and the log of the server are kept in the data folder. The children do not outlive this process, on Linux
     not even when it is killed.
-    Errors: UsageError when a port is taken, the data is in use or no server is installed; AgentError when one of the
+    Errors: UsageError when a port is taken, the data is in use or no server is installed. AgentError when one of the
     two ends or never gets ready.
     """
     require_callers_known(settings)
@@ -100,7 +101,7 @@ async def run(settings: Settings) -> None:
 
 
 def run_server(settings: Settings) -> None:
-    """Become the Restate server, with the data of `run`; its log goes to the terminal. Returns only by an error.
+    """Become the Restate server, with the data of `run`. Its log goes to the terminal. Returns only by an error.
 
     Errors: UsageError when a port is taken, the data is in use or no server is installed.
     """
@@ -127,7 +128,7 @@ def reset(settings: Settings) -> None:
 def end_with_parent() -> Callable[[], object] | None:
     """Return a `preexec_fn` that has the kernel kill the child when the starting thread ends, None where it cannot.
 
-    A `finally` does not run after kill -9; without this the server would go on and hold the ports and the data.
+    A `finally` does not run after kill -9. Without this the server would go on and hold the ports and the data.
     """
     if sys.platform != "linux":
         return None
@@ -137,14 +138,18 @@ def end_with_parent() -> Callable[[], object] | None:
 
 @dataclass(frozen=True)
 class _Child:
+    """A process that was started. `name` is what sentences call it."""
+
     name: str
     process: asyncio.subprocess.Process
 
     async def fail_when_ended(self, hint: str) -> None:
+        """Wait for its end and raise AgentError with `hint`."""
         exit_code = await self.process.wait()
         raise AgentError(f"{self.name} ended by itself with exit code {exit_code}{hint}.")
 
     async def end(self) -> None:
+        """Ask it to end, and kill it if it does not."""
         if self.process.returncode is not None:
             return
         self.process.terminate()
@@ -191,7 +196,7 @@ def _say(text: str) -> None:
 
 
 async def _first_of(*waits: Coroutine[None, None, object]) -> None:
-    """Wait until one of `waits` is over and raise what it raised; the others are cancelled."""
+    """Wait until one of `waits` is over and raise what it raised. The others are cancelled."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -204,7 +209,7 @@ async def _first_of(*waits: Coroutine[None, None, object]) -> None:
 
 
 async def _welcome(settings: Settings, places: Places, stop: asyncio.Event) -> None:
-    """Say where everything is once it works, then wait for `stop`."""
+    """Print where everything is once it works, then wait for `stop`."""
     data = ROOT / settings.restate_data
     try:
         async with asyncio.timeout(_START_S), httpx.AsyncClient(trust_env=False) as http:

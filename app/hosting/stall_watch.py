@@ -1,6 +1,6 @@
-"""Says which line blocks the event loop of the service: while it does, no chat and no agent of the process is served.
+"""Logs which line blocks the event loop of the service. While it does, no chat and no agent of the process is served.
 
-Looks on from a thread of its own; ends nothing.
+Looks on from a thread of its own. Ends nothing.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class _Watch(threading.Thread):
             logger.warning("The event loop goes on after %.1f s", time.monotonic() - asked)
 
     def _place(self) -> str:
-        """Return the line that runs, as file:line in function; of the user's code if it is there, not a library's."""
+        """Return the line that runs, as file:line in function. It is one of the user's code if there is one."""
         frame = sys._current_frames().get(self._thread_id)
         if frame is None:
             return "Something"

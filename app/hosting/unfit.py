@@ -1,7 +1,7 @@
 """Ends invocations of a chat whose journal does not fit the code that runs now, so that they hold it no longer.
 
-Such an invocation cannot write a single entry, so it cannot end itself: the engine must kill it. Then the chat is asked
-how it is, which lets it find out that the run of its turn is dead.
+Changes no state of the chat itself. Such an invocation cannot write a single entry, so it cannot end itself: the engine
+must kill it. Then the chat is asked for its status, which lets it find out that the run of its turn is dead.
 """
 
 import logging
@@ -30,7 +30,7 @@ _reported: OrderedDict[str, None] = OrderedDict()
 
 
 async def end_unfit(unfit: Unfit) -> None:
-    """Kill an invocation and say so in one line; each of its attempts tries it again while it cannot be killed."""
+    """Kill an invocation and log that in one line. Each of its attempts tries it again while it cannot be killed."""
     what = f"{unfit.service}/{unfit.key} ({unfit.invocation_id})"
     first = _note(_ended, unfit.invocation_id)  # before its end: the settlement that waits behind it asks at once
     try:
@@ -58,7 +58,7 @@ async def why_ended(invocation_id: str) -> str | None:
 
 
 async def _look_after(key: str) -> None:
-    """Ask the chat how it is: it then closes the turns whose runs are dead."""
+    """Ask the chat for its status. It then closes the turns whose runs are dead."""
     url = f"{get_settings().restate_ingress_url}/ChatService/{quote(key, safe='')}/get_status"
     try:
         async with httpx.AsyncClient(timeout=30, trust_env=False, verify=url.startswith("https")) as http:

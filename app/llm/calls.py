@@ -1,6 +1,6 @@
 """Tool calls while they arrive: puts their fragments together, as real servers send them.
 
-Pure: no I/O. The specification numbers calls by `index` and sends id and name once; few servers do just that.
+No I/O. The specification numbers calls by `index` and sends id and name once. Few servers do just that.
 """
 
 import json
@@ -59,7 +59,10 @@ class CallDrafts:
         return bool(self._calls)
 
     def add(self, delta: Mapping[str, Any]) -> None:
-        """Take one fragment. Errors: ValueError when it is none."""
+        """Take one fragment.
+
+        Errors: ValueError when it is none.
+        """
         function = delta.get("function") or {}
         if not isinstance(function, dict):
             raise ValueError(f"a tool call with the function {str(function)[:80]!r}")
@@ -96,9 +99,9 @@ class CallDrafts:
 
 
 def _starts_another(before: _Call, index: object, call_id: str, name: str, arguments: str) -> bool:
-    """Tell whether a fragment with the number of the call `before` is the first of another call.
+    """Return whether a fragment with the number of the call `before` is the first of another call.
 
-    Some servers send several whole calls, all with index 0 or none. Only a fragment with a name can start a call; ids
+    Some servers send several whole calls, all with index 0 or none. Only a fragment with a name can start a call. Ids
     alone tell nothing, as some servers repeat them, send them late, or make a new one for every fragment.
     """
     if not (name and before.name):
@@ -112,12 +115,12 @@ def _starts_another(before: _Call, index: object, call_id: str, name: str, argum
 
 
 def _word(value: object) -> str:
-    """Return an id or a name as text; some servers send numbers."""
+    """Return an id or a name as text. Some servers send numbers."""
     return "" if value is None or isinstance(value, bool) else str(value)
 
 
 def _arguments(value: object) -> str:
-    """Return the arguments as the JSON text that they should be; some servers send the object itself."""
+    """Return the arguments as the JSON text that they should be. Some servers send the object itself."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value)

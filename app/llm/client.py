@@ -1,6 +1,6 @@
 """The client of the LLM: one streamed Chat Completions request per call.
 
-It never retries: retries are durable, and made by who calls it.
+Never retries: retries are durable, and made by who calls it.
 """
 
 import asyncio
@@ -32,8 +32,11 @@ SPARE_BYTES = 1_000_000  # for what is no text; in all, and in one event
 
 @dataclass(frozen=True)
 class CallLimits:
-    """What one call may take: `timeout_s` of silence, `max_reply_chars` of text and tool calls; `max_connections` calls
-    run at the same time."""
+    """What the calls may take.
+
+    Units: one call has `timeout_s` seconds of silence, `max_reply_chars` characters of text and tool calls, and waits
+    `max_retry_after_s` seconds if the server asks for it. `max_connections` calls run at the same time.
+    """
 
     timeout_s: float
     max_reply_chars: int
@@ -64,12 +67,13 @@ class LLM:
         tools: Sequence[ToolSpec] = (),
         on_text: Callable[[str], None] | None = None,
     ) -> Reply:
-        """Ask the LLM to go on after `items`; `on_text` is given each piece of text as it arrives and must not raise.
+        """Ask the LLM to go on after `items` and return its reply.
 
+        `on_text` is given each piece of text as it arrives and must not raise.
         When the awaiting task is cancelled, the request is aborted at once and the reply is what had arrived, with
-        `finish` ABORTED; a reply that was complete by then stays complete. The cancellation is swallowed, but stays
+        `finish` ABORTED. A reply that was complete by then stays complete. The cancellation is swallowed, but stays
         visible as `Task.cancelling()`.
-        Errors: LLMUnavailable, LLMRejected, ReplyTooLong; each says what happened in a sentence for the user of the
+        Errors: LLMUnavailable, LLMRejected, ReplyTooLong. Each says what happened in a sentence for the user of the
         chat, and has the text that had arrived.
         """
         request = self._request(items, tools)
@@ -141,7 +145,7 @@ class LLM:
         return REST_S if draft.finished else SILENCES * self._limits.timeout_s
 
     def _take(self, events: Iterator[Event], draft: Draft, tell: Callable[[str], object]) -> bool:
-        """Put events into the draft; return whether there were any."""
+        """Put events into the draft and return whether there were any."""
         taken = False
         for event in events:
             if draft.done:  # nothing counts any more
@@ -154,7 +158,7 @@ class LLM:
         return taken
 
     def _add(self, event: Event, draft: Draft) -> str:
-        """Put the chunks of one event into the draft; return the text that they brought."""
+        """Put the chunks of one event into the draft and return the text that they brought."""
         if event.document and event.data.lstrip().startswith("<"):
             raise self._endpoint.no_llm_server("a web page")
         text = ""
@@ -200,8 +204,10 @@ def _chunks_of(data: str) -> list[object]:
 
 
 async def tame(response: httpx2.Response) -> None:
-    """Hook of the HTTP client: keep it from following a redirect that would lose the request, and from reading more of
-    an error than is quoted; some have no end."""
+    """Keep the HTTP client, as its hook, from following a redirect that would lose the request.
+
+    It reads no more of an error than is quoted either. Some have no end.
+    """
     if response.status_code in LOSING_REDIRECTS:
         response.headers[REDIRECTED_TO] = response.headers.pop("location", "")
     if not response.is_success and isinstance(response.stream, httpx2.AsyncByteStream):

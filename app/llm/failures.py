@@ -1,6 +1,6 @@
 """Failures of the LLM server: the one place where foreign exceptions and error objects become ours.
 
-Pure: no I/O. Its sentences are read by chat users; they never contain the API key.
+No I/O. Its sentences are read by chat users: a key of MIN_SECRET_CHARS or more is never in them.
 """
 
 import math
@@ -32,7 +32,7 @@ CANNOT_BE_SENT = "The request to the LLM server cannot be sent; check that OPENA
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where the LLM is, for sentences about it; `secret` is blotted out of whatever the server says.
+    """Where the LLM is, for sentences about it. `secret` is blotted out of whatever the server says.
 
     Units: `max_retry_after_s` is the longest wait that the server may ask for.
     """
@@ -168,7 +168,7 @@ def _passing(status: int, said: str, retry_after_s: float | None, endpoint: Endp
 
 
 def _status_in(report: Mapping[str, Any]) -> int:
-    """Return the HTTP status that an error object amounts to; without a sign of it a passing fault, 500."""
+    """Return the HTTP status that an error object amounts to. Without a sign of it that is a passing fault, 500."""
     for key in ("code", "status", "status_code"):
         code = str(report.get(key, ""))
         if len(code) == 3 and code.isdecimal() and 400 <= int(code) < 600:
@@ -180,7 +180,7 @@ def _status_in(report: Mapping[str, Any]) -> int:
 
 
 def _only_talks(chunk: Mapping[str, Any]) -> bool:
-    """Tell whether a chunk says something instead of being a part of an answer."""
+    """Return whether a chunk says something instead of being a part of an answer."""
     if "choices" in chunk or "usage" in chunk:
         return False
     return bool(chunk.get("detail")) or isinstance(chunk.get("message"), str)
@@ -234,7 +234,7 @@ def _quoted_address(address: str) -> str:
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the wait that the server asked for.  Source: RFC 9110, 10.2.3; `retry-after-ms` is OpenAI's."""
+    """Return the wait that the server asked for.  Source: RFC 9110, 10.2.3, and OpenAI for `retry-after-ms`."""
     milliseconds = _seconds(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return milliseconds / 1000
@@ -242,7 +242,7 @@ def _retry_after_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _seconds(value: str | None) -> float | None:
-    """Parse a number or an HTTP date; None for what is neither."""
+    """Return the seconds that a number or an HTTP date stands for, None for what is neither."""
     if value is None:
         return None
     try:

@@ -1,7 +1,7 @@
 """The offline model: answers without a network, for trying things out and for tests.
 
-A transport that speaks the streaming Chat Completions format, so that the client cannot tell it from a server.
-It keeps no state: what it says follows from the request alone.
+Keeps no state: what it says follows from the request alone. It is a transport that speaks the streaming Chat
+Completions format, so that the client cannot tell it from a server.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class OfflineTransport(httpx2.AsyncBaseTransport):
 
 @dataclass(frozen=True)
 class _Task:
-    """What the messages since the last final answer ask for, and what was done about it; `results` is by tool."""
+    """What the messages since the last final answer ask for, and what was done about it. `results` is by tool."""
 
     requests: tuple[str, ...] = ()
     iterations: int = 0
@@ -85,7 +85,7 @@ def _chunks(body: dict[str, Any], iterations: int) -> list[str]:
 
 
 def _reply_to(task: _Task, parameters: Mapping[str, Mapping[str, Any]], iterations: int) -> _Reply:
-    """Return what the model says next; `parameters` are the JSON schemas of the tools that there are, by name."""
+    """Return what the model says next. `parameters` are the JSON schemas of the tools that there are, by name."""
     named = list(_named_tools(task, parameters))
     called = dict(task.results)
     for tool, request in named:

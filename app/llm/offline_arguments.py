@@ -1,6 +1,6 @@
 """The arguments with which the offline model calls a tool: read from the message, fitted to the tool's JSON schema.
 
-Pure. It understands a JSON object in the message, else numbers and the text itself; it does not understand language.
+Pure: no I/O. It understands a JSON object in the message, else numbers and the text itself, but no language.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The reply of the LLM: the value, and its assembly from the chunks of a stream.
 
-Pure: no I/O. It takes what real servers send, not only what the specification says they should.
+No I/O. It takes what real servers send, not only what the specification says they should.
 """
 
 import time
@@ -26,7 +26,7 @@ class Failure(Stored):
 
 
 class Reply(Stored):
-    """What one LLM call gave; with a `failure`, what had arrived before it. Times are seconds since 1970."""
+    """What one LLM call gave. With a `failure` it is what had arrived before. Times are seconds since 1970."""
 
     item: AssistantItem
     usage: Usage
@@ -64,7 +64,7 @@ class Draft:
         return "".join(self._texts) + clean(self._half)
 
     def add(self, chunk: object) -> str:
-        """Take one chunk of the stream, or a whole answer in one; return the text that it brought.
+        """Take one chunk of the stream, or a whole answer in one. Return the text that it brought.
 
         Errors: ValueError when it is no chunk of Chat Completions.
         """
@@ -89,7 +89,7 @@ class Draft:
         return self._add_text(_text(delta.get("content")) + _text(delta.get("refusal")))
 
     def close(self) -> str:
-        """Take the end of the stream; return the text that only it completes."""
+        """Take the end of the stream and return the text that only it completes."""
         text, self._half = clean(self._half), ""
         self._texts.append(text)
         return text
@@ -109,7 +109,7 @@ class Draft:
         return self._reply(AssistantItem(content=self.text, tool_calls=self._calls.result(), finish=self._finish()))
 
     def abort(self) -> Reply:
-        """Return the text of a reply that we ended; its tool calls are dropped, as they may lack their end."""
+        """Return the text of a reply that we ended. Its tool calls are dropped, as they may lack their end."""
         if self.finished:
             return self.complete()
         return self._reply(AssistantItem(content=self.text, finish=Finish.ABORTED))
@@ -118,7 +118,7 @@ class Draft:
         return Reply(item=item, usage=self._usage, started_at=self._started_at, ended_at=time.time())
 
     def _add_text(self, text: str) -> str:
-        """Take text; half a character at its end waits for the other half, which may come in the next delta."""
+        """Take text and return what is whole of it. Half a character at its end waits for the next delta."""
         if not text:
             return ""
         self._text_chars += len(text)
@@ -159,7 +159,7 @@ def _first_choice(choices: object) -> Mapping[str, Any] | None:
 
 
 def _list(value: object) -> list[Mapping[str, Any]]:
-    """Return a list of objects, empty for null; a lone object is a list of one."""
+    """Return a list of objects, empty for null. A lone object is a list of one."""
     if value is None:
         return []
     entries = [value] if isinstance(value, dict) else value

@@ -1,6 +1,6 @@
 """Server-sent events: turns the bytes of an answer into events, however the network has cut them.
 
-Pure: no I/O. Knows nothing of what the events mean. An answer that is no stream of events comes out as one document.
+No I/O. Knows nothing of what the events mean. An answer that is no stream of events comes out as one document.
 Source: WHATWG HTML, 9.2.6 "Interpreting an event stream".
 """
 
@@ -24,7 +24,7 @@ class EventTooLong(ValueError):
 
 
 class EventStream:
-    """The events of one body. Lines may end with LF, CR or CRLF; invalid UTF-8 becomes U+FFFD.
+    """The events of one body. Lines may end with LF, CR or CRLF. Invalid UTF-8 becomes U+FFFD.
 
     Units: max_bytes of one event or document.
     """
@@ -69,7 +69,7 @@ class EventStream:
         yield from self._dispatch()
 
     def _sniff(self, data: bytes) -> bytes:
-        """Find out what the body is by its first byte that is no white space; return what is not looked at yet."""
+        """Find out what the body is by its first byte that is no white space. Return what is not looked at yet."""
         self._line.append(data)
         start = b"".join(self._line)
         if BOM.startswith(start):
@@ -94,7 +94,7 @@ class EventStream:
         self._line_bytes = sum(map(len, self._line))
 
     def _take_field(self, line: bytes) -> None:
-        """Take `data` and `event`; comments, other fields and lines that are none of it mean nothing."""
+        """Take `data` and `event`. Comments, other fields and lines that are none of it mean nothing."""
         if line.startswith(b"data:"):
             self._data.append(line[5:].removeprefix(b" "))
             self._data_bytes += len(line)

@@ -1,6 +1,6 @@
 """The wire format: items and tools as an OpenAI-compatible server takes them in Chat Completions.
 
-Pure: no I/O. Strict servers accept what it writes, whatever the items are; choosing the items is in `turns/context.py`.
+Pure: no I/O. Strict servers accept what it writes, whatever the items are. `turns/context.py` chooses the items.
 """
 
 import re
@@ -25,7 +25,7 @@ _MARKS = {Finish.ABORTED: INTERRUPTED, Finish.BROKEN: BROKEN_OFF}
 
 @dataclass(frozen=True)
 class ToolSpec:
-    """What the LLM is told about a tool; `parameters` is the JSON schema of its arguments, an object."""
+    """What the LLM is told about a tool. `parameters` is the JSON schema of its arguments, an object."""
 
     name: str
     description: str
@@ -35,8 +35,8 @@ class ToolSpec:
 def to_messages(items: Sequence[Item], instructions: str) -> list[WireMessage]:
     """Return the messages of a request: `instructions` as the system prompt, then what `items` say.
 
-    Shapes: calls and results are paired; user and assistant alternate (adjacent texts become one message, joined by a
-    blank line); the last message is always for the LLM to answer: a user text or a tool result.
+    Shapes: calls and results are paired. User and assistant alternate: adjacent texts become one message, joined by a
+    blank line. The last message is always for the LLM to answer, a user text or a tool result.
     """
     messages: list[WireMessage] = [{"role": "system", "content": instructions}]
     for item in repair(items):
@@ -79,7 +79,7 @@ def _to_message(item: Item) -> WireMessage | None:
 
 
 def _to_call(call: ToolCall) -> WireMessage:
-    """Return one tool call; servers refuse a history with a name or arguments that are malformed, for ever."""
+    """Return one tool call, well-formed. Servers refuse a history with a malformed name or arguments for ever."""
     name = re.sub(r"[^a-zA-Z0-9_-]", "_", call.name)[:64] or "unknown"
     arguments = call.arguments if _is_json_object(call.arguments) else "{}"
     return {"id": call.call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
@@ -93,7 +93,7 @@ def _is_json_object(text: str) -> bool:
 
 
 def _same_voice(last: WireMessage, message: WireMessage) -> bool:
-    """Tell whether two messages would stand side by side without alternating."""
+    """Return whether two messages would stand side by side without alternating."""
     return last["role"] == message["role"] != "tool" and "tool_calls" not in last
 
 

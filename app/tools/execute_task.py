@@ -1,6 +1,6 @@
 """The tool `execute_task`: a task that takes a while, done durably.
 
-It stands for real work: how long it takes is a setting.
+It stands for real work and does none. How long it takes is a setting.
 """
 
 import asyncio

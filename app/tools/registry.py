@@ -1,6 +1,6 @@
 """The registry of tools: `@tool` makes a frozen definition of an async function, checked when it is imported.
 
-It does not run turns: who calls a tool decides what its failure means.
+Runs no turns: who calls a tool decides what its failure means.
 """
 
 import inspect
@@ -32,9 +32,9 @@ class Tool:
         return self.spec.name
 
     async def call(self, arguments: str) -> str:
-        """Run the tool with `arguments`, the JSON text that the LLM wrote; return its result.
+        """Run the tool with `arguments`, the JSON text that the LLM wrote. Return its result.
 
-        Errors: UsageError with a sentence for the LLM when the arguments do not fit; whatever the tool raises.
+        Errors: UsageError with a sentence for the LLM when the arguments do not fit, and whatever the tool raises.
         """
         parsed = self._parse(arguments)
         return await self.run(**{name: getattr(parsed, name) for name in self.arguments_model.model_fields})
@@ -52,7 +52,7 @@ class Tool:
 
 
 def tool(function: Callable[..., Awaitable[str]]) -> Tool:
-    """Define a tool: an async function with annotated parameters that returns text; its docstring is for the LLM.
+    """Define a tool: an async function with annotated parameters that returns text. Its docstring is for the LLM.
 
     Errors: DefinitionError when the function is not that.
     """

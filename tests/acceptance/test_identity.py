@@ -10,8 +10,9 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from app.hosting.stack import ROOT
 from tests.acceptance.test_main import run_main, say
-from tests.acceptance.test_own_service import own_service
+from tests.acceptance.test_side_by_side import GREETER
 from tests.conftest import StartService
 from tests.support.eventually import eventually
 from tests.support.process import local_http
@@ -75,20 +76,24 @@ async def test_only_the_signing_server_is_answered(
 
 
 async def test_own_service_is_signed_for(
-    signing_server: RestateServer, own_restate_server: RestateServer, tmp_path: Path
+    signing_server: RestateServer, own_restate_server: RestateServer, start_service: StartService, tmp_path: Path
 ) -> None:
     """`start_service` answers the server with the key only, too."""
-    key = public_key(signing_server)
-    async with own_service(signing_server, tmp_path, RESTATE_IDENTITY_KEYS=key) as url, local_http() as http:
+    greeter = tmp_path / "greeter.py"
+    greeter.write_text(GREETER)
+    settings = signing_server.settings | {"RESTATE_IDENTITY_KEYS": public_key(signing_server), "PYTHONPATH": str(ROOT)}
+    service = await start_service(greeter, **settings)
+    async with local_http() as http:
 
         async def registered() -> bool:
             return (await http.get(f"{signing_server.admin_url}/services/Greeter")).is_success
 
         await eventually(registered)
-        foreign = await http.post(f"{own_restate_server.admin_url}/deployments", json={"uri": url})
+        foreign = await http.post(f"{own_restate_server.admin_url}/deployments", json={"uri": service.url})
         assert not foreign.is_success
         with pytest.raises(httpx.HTTPStatusError):
-            (await http.get(f"{url}/discover")).raise_for_status()
+            (await http.get(f"{service.url}/discover")).raise_for_status()
+    assert await service.terminate() == 0
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.invalid"])  # noqa: S104 - to be refused

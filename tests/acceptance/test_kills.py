@@ -34,20 +34,9 @@ def llm() -> Iterator[LLMServer]:
 
 @pytest_asyncio.fixture
 async def service(restate_server: RestateServer, llm: LLMServer, tmp_path: Path) -> AsyncIterator[Service]:
-    service = Service(
-        tmp_path,
-        OPENAI_BASE_URL=llm.url,
-        RESTATE_ADMIN_URL=restate_server.admin_url,
-        RESTATE_INGRESS_URL=restate_server.ingress_url,
-        TASK_DURATION_S="0.3",
-        INACTIVITY_TIMEOUT_S="none",
-    )
-    try:
-        await service.start()
-        await restate_server.register(service.url)
+    own = {"OPENAI_BASE_URL": llm.url, "TASK_DURATION_S": "0.3", "INACTIVITY_TIMEOUT_S": "none"}
+    async with restate_server.serving(Service(tmp_path, **(restate_server.settings | own))) as service:
         yield service
-    finally:
-        service.kill9()
 
 
 async def hurt(chat: Chat, choices: random.Random) -> None:

@@ -1,6 +1,7 @@
 """A rolling upgrade: `register` the new version beside the old, which ends what it began until it is `drained`."""
 
 import shutil
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -26,15 +27,25 @@ def new_main(tmp_path: Path) -> Path:
     return tmp_path / "new" / "app" / "main.py"
 
 
+Run = Callable[..., Awaitable[tuple[int, str]]]
+
+
+@pytest.fixture
+def run(own_restate_server: RestateServer, tmp_path: Path) -> Run:
+    """`await run("register", url)`: the exit code of the command, and what it said."""
+
+    async def exited(*arguments: str) -> tuple[int, str]:
+        process = run_main(tmp_path, *arguments, RESTATE_ADMIN_URL=own_restate_server.admin_url)
+        return await process.exited(timeout_s=30), process.log()
+
+    return exited
+
+
 async def test_versions_side_by_side(
-    own_restate_server: RestateServer, tmp_path: Path, new_main: Path, request: pytest.FixtureRequest
+    own_restate_server: RestateServer, tmp_path: Path, new_main: Path, run: Run, request: pytest.FixtureRequest
 ) -> None:
     """The old version ends its open turn, all that is new runs on the new one; then the old one is drained, and its
     address is free for the version after."""
-
-    async def run(*arguments: str) -> tuple[int, str]:
-        process = run_main(tmp_path, *arguments, RESTATE_ADMIN_URL=own_restate_server.admin_url)
-        return await process.exited(timeout_s=30), process.log()
 
     with LLMServer(lambda _: Plan(delay_s=FOR_EVER)) as llm:
         old, new = (Service(tmp_path, main, OPENAI_BASE_URL=llm.url) for main in (ROOT / "app" / "main.py", new_main))
@@ -84,35 +95,27 @@ async def test_versions_side_by_side(
             assert (await bob.idle())[-1][2] == "completed"
 
 
-async def test_registering_twice_replaces_nothing(
-    own_restate_server: RestateServer, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
+async def test_registering_twice_replaces_nothing(tmp_path: Path, run: Run, request: pytest.FixtureRequest) -> None:
     """An address that is registered stays as it is, and the answer says what to do if its code has changed."""
     service = Service(tmp_path)
     request.addfinalizer(service.kill9)
     await service.start()
     for words in ("is registered: AgentSession, ", "is registered since earlier: AgentSession, "):
-        process = run_main(tmp_path, "register", service.url, RESTATE_ADMIN_URL=own_restate_server.admin_url)
-        assert await process.exited() == 0
-        assert words in process.log()
+        exit_code, said = await run("register", service.url)
+        assert (exit_code, words in said) == (0, True), said
 
-    process = run_main(tmp_path, "drained", service.url, RESTATE_ADMIN_URL=own_restate_server.admin_url)
-    assert await process.exited() == 1
-    assert "Register the new version first." in process.log()
+    exit_code, said = await run("drained", service.url)
+    assert (exit_code, "Register the new version first." in said) == (1, True), said
 
 
 async def test_two_names_of_a_place_are_one(
-    own_restate_server: RestateServer, tmp_path: Path, request: pytest.FixtureRequest
+    own_restate_server: RestateServer, tmp_path: Path, run: Run, request: pytest.FixtureRequest
 ) -> None:
     """`localhost` and 127.0.0.1 are one place: nothing is registered twice, and neither name is called drained."""
     service = Service(tmp_path)
     request.addfinalizer(service.kill9)
     await service.start()
     names = [f"http://{host}:{service.port}" for host in ("localhost", "127.0.0.1", "[::1]")]
-
-    async def run(*arguments: str) -> tuple[int, str]:
-        process = run_main(tmp_path, *arguments, RESTATE_ADMIN_URL=own_restate_server.admin_url)
-        return await process.exited(timeout_s=30), process.log()
 
     for name, words in zip(names, ("is registered: ", "is registered since earlier: ", "since earlier: "), strict=True):
         exit_code, said = await run("register", name)
@@ -152,16 +155,14 @@ async def test_two_names_of_a_place_are_one(
         (("drained", "http://127.0.0.1:1"), 1, "Restate knows of no deployment at http://127.0.0.1:1\n"),
     ],
 )
-async def test_wrong_address_is_one_sentence(
-    own_restate_server: RestateServer, tmp_path: Path, arguments: tuple[str, ...], exit_code: int, words: str
-) -> None:
+async def test_wrong_address_is_one_sentence(run: Run, arguments: tuple[str, ...], exit_code: int, words: str) -> None:
     """An address that is none, or where nothing is, gives one line that says so and what to write or to do."""
-    process = run_main(tmp_path, *arguments, RESTATE_ADMIN_URL=own_restate_server.admin_url)
+    code, said = await run(*arguments)
 
-    assert await process.exited() == exit_code
-    assert process.log().startswith(words)
-    assert len(process.log().splitlines()) == 1
-    assert "META0003" not in process.log()
+    assert code == exit_code
+    assert said.startswith(words)
+    assert len(said.splitlines()) == 1
+    assert "META0003" not in said
 
 
 async def test_missing_server_is_one_sentence(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The service ends while turns are open, is upgraded, or has far more chats than usual: the chats do not notice."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from tests.conftest import StartService
@@ -9,47 +11,50 @@ from tests.support.eventually import eventually
 from tests.support.llm_server import FOR_EVER, LLMRequest, LLMServer, Plan
 from tests.support.process import local_http
 from tests.support.restate_server import RestateServer
+from tests.support.service import Service
 
 ANSWERED = [("user", "hello", "completed"), ("assistant", "answer to: hello", "completed")]
 
 
-async def test_turn_goes_on_after_sigterm(own_restate_server: RestateServer, start_service: StartService) -> None:
-    """SIGTERM in the middle of an LLM call ends the service; the turn is taken up by the next one, not interrupted."""
+@asynccontextmanager
+async def asked(
+    server: RestateServer, start_service: StartService, **settings: str
+) -> AsyncIterator[tuple[Service, Chat, LLMServer]]:
+    """Give a service with these settings and a chat in the middle of its first LLM call; the next one is answered."""
     with LLMServer(lambda _: Plan(delay_s=FOR_EVER)) as llm:
-        service = await start_service(OPENAI_BASE_URL=llm.url)
-        await own_restate_server.register(service.url)
+        service = await start_service(OPENAI_BASE_URL=llm.url, **settings)
+        await server.register(service.url)
         async with local_http() as http:
-            chat = Chat(own_restate_server, llm, http, "sigterm")
+            chat = Chat(server, llm, http, "open")
             await chat.say("hello")
             await chat.asked(1)
             llm.script = lambda request: Plan(text=[f"answer to: {'; '.join(request.user_texts)}"])
+            yield service, chat, llm
 
-            assert await asyncio.wait_for(service.terminate(), 5) == 0
-            await service.start()
 
-            assert await chat.idle(timeout_s=20) == ANSWERED
-            assert llm.requests[0].disconnected_at is not None
+async def test_turn_goes_on_after_sigterm(own_restate_server: RestateServer, start_service: StartService) -> None:
+    """SIGTERM in the middle of an LLM call ends the service; the turn is taken up by the next one, not interrupted."""
+    async with asked(own_restate_server, start_service) as (service, chat, llm):
+        assert await asyncio.wait_for(service.terminate(), 5) == 0
+        await service.start()
+
+        assert await chat.idle(timeout_s=20) == ANSWERED
+        assert llm.requests[0].disconnected_at is not None
 
 
 async def test_new_code_takes_up_the_turn_of_old_settings(
     own_restate_server: RestateServer, start_service: StartService
 ) -> None:
     """A turn that was begun under other limits and another mode replays under its own: limits are part of its input."""
-    with LLMServer(lambda _: Plan(delay_s=FOR_EVER)) as llm:
-        service = await start_service(OPENAI_BASE_URL=llm.url, LLM_ATTEMPTS="4", MAX_ITERATIONS="20")
-        await own_restate_server.register(service.url)
-        async with local_http() as http:
-            chat = Chat(own_restate_server, llm, http, "upgrade")
-            await chat.say("hello")
-            await chat.asked(1)
-            llm.script = lambda request: Plan(text=[f"answer to: {'; '.join(request.user_texts)}"])
-            service.kill9()
+    old = {"LLM_ATTEMPTS": "4", "MAX_ITERATIONS": "20"}
+    async with asked(own_restate_server, start_service, **old) as (service, chat, llm):
+        service.kill9()
 
-            await start_service(
-                OPENAI_BASE_URL=llm.url, PORT=str(service.port), LLM_ATTEMPTS="1", MAX_ITERATIONS="1", MODE="REJECT"
-            )
+        await start_service(
+            OPENAI_BASE_URL=llm.url, PORT=str(service.port), LLM_ATTEMPTS="1", MAX_ITERATIONS="1", MODE="REJECT"
+        )
 
-            assert await chat.idle(timeout_s=20) == ANSWERED
+        assert await chat.idle(timeout_s=20) == ANSWERED
 
 
 async def test_a_hundred_chats_with_a_slow_llm(own_restate_server: RestateServer, start_service: StartService) -> None:

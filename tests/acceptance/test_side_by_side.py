@@ -188,12 +188,7 @@ def start_script(own_restate_server: RestateServer, tmp_path: Path) -> Iterator[
         number = len(started)
         script = tmp_path / f"service{number}.py"
         script.write_text(source)
-        env = bare_environment(
-            PYTHONPATH=str(ROOT),
-            PORT=str(port or free_port()),
-            RESTATE_ADMIN_URL=own_restate_server.admin_url,
-            RESTATE_INGRESS_URL=own_restate_server.ingress_url,
-        )
+        env = bare_environment(PYTHONPATH=str(ROOT), PORT=str(port or free_port()), **own_restate_server.settings)
         log = tmp_path / f"service{number}.log"
         process = Process([sys.executable, str(script)], env=env, cwd=tmp_path, log=log)
         process.start()
@@ -224,7 +219,9 @@ async def runs(client: Restack, agent_name: str, agent_id: str, agent_input: obj
 
 async def test_start_service_serves_and_registers(own_restate_server: RestateServer, start_script: StartScript) -> None:
     """`start_service` serves agents and functions at PORT, registers them and says so; SIGTERM ends it."""
-    process = start_script(GREETER)
+    port = free_port()
+    process = start_script(GREETER, port=port)
+    await process.answers(f"http://127.0.0.1:{port}/health")
     await says(process, "task queue 'restack': agents Greeter; functions greet")
     async with Restack(ingress_url=own_restate_server.ingress_url) as client:
         assert await runs(client, "Greeter", "g1", "Ada") == "Hello, Ada!"
@@ -237,9 +234,7 @@ async def test_beside_the_application_each_stopped_in_turn(
 ) -> None:
     """A second process takes nothing from the application, and its end takes nothing with it; when the application is
     gone, the second serves what both share, and what the application had begun of that."""
-    application = await start_service(
-        RESTATE_ADMIN_URL=own_restate_server.admin_url, RESTATE_INGRESS_URL=own_restate_server.ingress_url
-    )
+    application = await start_service(**own_restate_server.settings)
     await own_restate_server.register(application.url)
     async with Restack(ingress_url=own_restate_server.ingress_url) as client:
         second = start_script(WAITER)

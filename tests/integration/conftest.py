@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from app.hosting.stack import ROOT
 from tests.support.chat import Chat
-from tests.support.llm_server import LLMServer, echo
+from tests.support.llm_server import Gate, LLMServer, Plan, echo
 from tests.support.probe import Probe
 from tests.support.process import local_http
 from tests.support.restate_server import RestateServer
@@ -42,19 +42,9 @@ async def application(
     restate_server: RestateServer, llm_server: LLMServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Service]:
     """The application, registered at the server; the suite's second server decides itself when to suspend."""
-    timeout = {"INACTIVITY_TIMEOUT_S": "none"} if restate_server.always_replay else {}
-    where = {
-        "OPENAI_BASE_URL": llm_server.url,
-        "RESTATE_ADMIN_URL": restate_server.admin_url,
-        "RESTATE_INGRESS_URL": restate_server.ingress_url,
-    }
-    service = Service(tmp_path_factory.mktemp("service"), **SETTINGS, **timeout, **where)
-    try:
-        await service.start()
-        await restate_server.register(service.url)
+    settings = SETTINGS | restate_server.settings | {"OPENAI_BASE_URL": llm_server.url}
+    async with restate_server.serving(Service(tmp_path_factory.mktemp("service"), **settings)) as service:
         yield service
-    finally:
-        service.kill9()
 
 
 @pytest_asyncio.fixture
@@ -68,18 +58,22 @@ async def chat(restate_server: RestateServer, application: Service, llm_server: 
         await chat.close()
 
 
+@pytest.fixture
+async def gate(chat: Chat) -> Gate:
+    """Turn 1 of the chat runs with the message "first"; its LLM call ends, with "answer 1", when this is opened."""
+    gate = Gate()
+    await chat.begin(Plan(text=["answer 1"], gate=gate))
+    return gate
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def probe_service(
     restate_server: RestateServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Probe]:
     """The Probe service, registered at the server."""
     probe = Probe(restate_server, tmp_path_factory.mktemp("probe"), python=sys.executable, root=ROOT)
-    try:
-        await probe.start()
-        await restate_server.register(probe.url)
+    async with restate_server.serving(probe):
         yield probe
-    finally:
-        probe.kill9()
 
 
 @pytest_asyncio.fixture

@@ -12,17 +12,6 @@ from tests.support.process import free_port, local_http
 from tests.support.restate_server import RestateServer
 from tests.support.service import Service
 
-
-@pytest.fixture
-async def gate(chat: Chat) -> Gate:
-    """Turn 1 of the chat runs with the message "first"; its LLM call ends, with "answer 1", when this is opened."""
-    gate = Gate()
-    chat.script(Plan(text=["answer 1"], gate=gate))
-    await chat.say("first")
-    await chat.asked(1)
-    return gate
-
-
 # Receipts
 
 

@@ -167,9 +167,7 @@ async def test_failed_turn_keeps_what_was_done(chat: Chat) -> None:
 async def test_messages_that_wait_when_a_turn_fails(chat: Chat) -> None:
     """A message that waits for a turn which fails is answered by a turn of its own."""
     gate = Gate()
-    chat.script(Plan(status=400, error={}, gate=gate))
-    await chat.say("first")
-    await chat.asked(1)
+    await chat.begin(Plan(status=400, error={}, gate=gate))
     await chat.say("second", "INCORPORATE")
     gate.open()
     lines = await chat.idle()
@@ -186,9 +184,7 @@ async def test_messages_that_wait_when_a_turn_fails(chat: Chat) -> None:
 async def test_backoff_is_interrupted_at_once(chat: Chat, mode: str, status: str) -> None:
     """A message during the wait for the next attempt is answered at once; the failed attempt is not repeated."""
     busy = {"error": {"message": "slow down"}}
-    chat.script(Plan(status=429, headers={"retry-after": "30"}, error=busy), OK)
-    await chat.say("first")
-    await chat.asked(1)
+    await chat.begin(Plan(status=429, headers={"retry-after": "30"}, error=busy), OK)
     if chat.always_replay:
         await chat.status()
     before = time.monotonic()

@@ -25,16 +25,6 @@ async def end_outside(chat: Chat, how: str, invocation_id: str) -> None:
     await eventually(over)
 
 
-@pytest.fixture
-async def gate(chat: Chat) -> Gate:
-    """The run of turn 1, with the message "first", waits for the LLM, whose answer waits for this."""
-    gate = Gate()
-    chat.script(Plan(text=["answer 1"], gate=gate))
-    await chat.say("first")
-    await chat.asked(1)
-    return gate
-
-
 def users(lines: list[tuple[str, str, str]]) -> list[str]:
     return [content for role, content, _ in lines if role == "user"]
 
@@ -157,9 +147,7 @@ async def test_run_killed_while_it_is_interrupted(chat: Chat) -> None:
     if not chat.always_replay:
         pytest.skip("an interrupted run ends within milliseconds there, too soon to kill it")
     gate = Gate()
-    chat.script(Plan(gate=gate))
-    await chat.say("first")
-    await chat.asked(1)
+    await chat.begin(Plan(gate=gate))
     invocation_id = await chat.running_invocation()
     await chat.say("second")
     await chat.server.kill(invocation_id)
@@ -247,7 +235,11 @@ async def refusals(chat: Chat, *, history: bool = True) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("value", "why"),
-    [("not JSON", "Invalid JSON"), ("[1]", "should be an object"), ('{"last_turn_id": "x"}', "last_turn_id: ")],
+    [
+        ("not JSON", "Invalid JSON"),
+        ("[1]", "should be an object"),
+        ('{"last_turn_id": "x"}', "last_turn_id: Input should be a valid integer"),
+    ],
     ids=["no-json", "other-type", "wrong-field"],
 )
 async def test_broken_session_is_named(chat: Chat, value: str, why: str) -> None:

@@ -101,9 +101,7 @@ async def test_interrupted_text_is_marked_for_the_llm(chat: Chat) -> None:
 async def test_interrupt_before_the_first_word(chat: Chat) -> None:
     """A turn that is interrupted before the LLM said a word leaves its message, and no empty text."""
     gate = Gate()
-    chat.script(Plan(gate=gate))
-    await chat.say("first")
-    await chat.asked(1)
+    await chat.begin(Plan(gate=gate))
     await chat.say("second")
     if chat.always_replay:
         gate.open()
@@ -121,9 +119,7 @@ async def test_interrupt_before_the_first_word(chat: Chat) -> None:
 async def test_interrupts_in_a_row(chat: Chat) -> None:
     """Several INTERRUPT messages in a row are answered together, in order, by one turn."""
     gate = Gate()
-    chat.script(Plan(gate=gate))
-    await chat.say("one")
-    await chat.asked(1)
+    await chat.begin(Plan(gate=gate), content="one")
     receipts = [await chat.say(text) for text in ("two", "three", "four")]
     gate.open()
     lines = await chat.idle()
@@ -138,9 +134,7 @@ async def test_interrupts_in_a_row(chat: Chat) -> None:
 async def test_incorporate_during_the_call(chat: Chat) -> None:
     """INCORPORATE leaves the call in peace; then the message gets another iteration of the same turn."""
     gate = Gate()
-    chat.script(Plan(text=["first answer"], gate=gate))
-    await chat.say("first")
-    request = await chat.asked(1)
+    request = await chat.begin(Plan(text=["first answer"], gate=gate))
 
     receipt = await chat.say("second", "INCORPORATE")
     assert (receipt["turn_id"], receipt["decision"]) == (1, "incorporated")
@@ -161,9 +155,7 @@ async def test_incorporate_during_the_call(chat: Chat) -> None:
 async def test_two_quick_incorporates(chat: Chat) -> None:
     """Two INCORPORATE messages during one call are both heard, once, in order, in one more iteration."""
     gate = Gate()
-    chat.script(Plan(text=["first answer"], gate=gate))
-    await chat.say("first")
-    await chat.asked(1)
+    await chat.begin(Plan(text=["first answer"], gate=gate))
     await chat.say("second", "INCORPORATE")
     await chat.say("third", "INCORPORATE")
     gate.open()
@@ -219,9 +211,7 @@ async def test_steer_behind_an_incorporate(chat: Chat) -> None:
 async def test_steer_before_the_first_word(chat: Chat) -> None:
     """STEER before the LLM said a word starts the iteration again, with both messages."""
     gate = Gate()
-    chat.script(Plan(text=["first answer"], gate=gate))
-    await chat.say("first")
-    await chat.asked(1)
+    await chat.begin(Plan(text=["first answer"], gate=gate))
     await chat.say("second", "STEER")
     if chat.always_replay:
         gate.open()
@@ -234,9 +224,9 @@ async def test_steer_before_the_first_word(chat: Chat) -> None:
 async def test_queued_messages_see_earlier_answers(chat: Chat) -> None:
     """Each QUEUE message is a turn of its own which sees the answers to those before it."""
     gate = Gate()
-    chat.script(Plan(text=["answer 1"], gate=gate), Plan(text=["answer 2"]), Plan(text=["answer 3"]))
-    await chat.say("one")
-    await chat.asked(1)
+    await chat.begin(
+        Plan(text=["answer 1"], gate=gate), Plan(text=["answer 2"]), Plan(text=["answer 3"]), content="one"
+    )
     receipts = [await chat.say(text, "QUEUE") for text in ("two", "three")]
     assert [(r["turn_id"], r["decision"]) for r in receipts] == [(2, "queued"), (3, "queued")]
     gate.open()
@@ -252,9 +242,7 @@ async def test_queued_messages_see_earlier_answers(chat: Chat) -> None:
 async def test_queued_messages_keep_their_place(chat: Chat, mode: str) -> None:
     """A message that does not queue takes the queued ones along, in front of it."""
     gate = Gate()
-    chat.script(Plan(text=["answer 1"], gate=gate))
-    await chat.say("one")
-    await chat.asked(1)
+    await chat.begin(Plan(text=["answer 1"], gate=gate), content="one")
     await chat.say("two", "QUEUE")
     await chat.say("three", "QUEUE")
     await chat.say("four", mode)
@@ -269,9 +257,7 @@ async def test_queued_messages_keep_their_place(chat: Chat, mode: str) -> None:
 async def test_reject_stores_nothing(chat: Chat) -> None:
     """REJECT while a turn is open is 409 with its id; nothing is stored, and an idle chat takes the message."""
     gate = Gate()
-    chat.script(Plan(gate=gate))
-    await chat.say("first")
-    await chat.asked(1)
+    await chat.begin(Plan(gate=gate))
 
     answer = await chat.post("process_user_message", {"content": "second", "mode": "REJECT"})
     assert answer.status_code == 409

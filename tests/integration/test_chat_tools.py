@@ -43,9 +43,7 @@ async def test_tools_run_and_the_llm_sees_their_results(chat: Chat) -> None:
 async def test_interrupt_during_tools(chat: Chat) -> None:
     """INTERRUPT keeps finished results, cancels running tools and says honestly what is not known of them."""
     plan = calls(4)
-    chat.script(Plan(text=(), calls=[Call("nope", "{}", "call_0"), *plan.calls], finish_reason="tool_calls"))
-    await chat.say("first")
-    await chat.asked(1)
+    await chat.begin(Plan(text=(), calls=[Call("nope", "{}", "call_0"), *plan.calls], finish_reason="tool_calls"))
     await chat.tools_started(2)
 
     await chat.say("second")
@@ -64,9 +62,7 @@ async def test_interrupt_during_tools(chat: Chat) -> None:
 
 async def test_interrupt_keeps_finished_tools(chat: Chat) -> None:
     """Results of tools that had finished before the INTERRUPT are kept."""
-    chat.script(calls(3))
-    await chat.say("first")
-    await chat.asked(1)
+    await chat.begin(calls(3))
     await chat.tools_started(3)
 
     await chat.say("second")
@@ -80,9 +76,7 @@ async def test_interrupt_keeps_finished_tools(chat: Chat) -> None:
 
 async def test_rollback_during_tools(chat: Chat) -> None:
     """ROLLBACK during tools: the turn stays in the history, marked, and leaves the LLM's context."""
-    chat.script(calls(2))
-    await chat.say("first")
-    await chat.asked(1)
+    await chat.begin(calls(2))
     await chat.tools_started(2)
 
     await chat.say("second", "ROLLBACK")
@@ -96,9 +90,7 @@ async def test_rollback_during_tools(chat: Chat) -> None:
 
 async def test_incorporate_during_tools(chat: Chat) -> None:
     """INCORPORATE lets the tools finish; the message comes behind all their results."""
-    chat.script(calls(3), Plan(text=["All done."]))
-    await chat.say("first")
-    await chat.asked(1)
+    await chat.begin(calls(3), Plan(text=["All done."]))
     await chat.tools_started(1)
 
     await chat.say("second", "INCORPORATE")
@@ -112,9 +104,7 @@ async def test_incorporate_during_tools(chat: Chat) -> None:
 
 async def test_steer_during_tools(chat: Chat) -> None:
     """STEER lets started tools finish and skips the others, then comes the message."""
-    chat.script(calls(4), Plan(text=["All right."]))
-    await chat.say("first")
-    await chat.asked(1)
+    await chat.begin(calls(4), Plan(text=["All right."]))
     await chat.tools_started(2)
 
     await chat.say("second", "STEER")
@@ -130,9 +120,7 @@ async def test_steer_during_tools(chat: Chat) -> None:
 
 async def test_queue_during_tools(chat: Chat) -> None:
     """QUEUE during tools waits for the answer of the turn."""
-    chat.script(calls(1), Plan(text=["All done."]), Plan(text=["Second too."]))
-    await chat.say("first")
-    await chat.asked(1)
+    await chat.begin(calls(1), Plan(text=["All done."]), Plan(text=["Second too."]))
     await chat.say("second", "QUEUE")
     lines = await chat.idle()
 
@@ -141,9 +129,7 @@ async def test_queue_during_tools(chat: Chat) -> None:
 
 async def test_stop_during_tools(chat: Chat) -> None:
     """`stop` during tools ends the turn as interrupted with a result for every call; the next message works."""
-    chat.script(calls(3))
-    await chat.say("first")
-    await chat.asked(1)
+    await chat.begin(calls(3))
     await chat.tools_started(2)
 
     assert (await chat.call("stop"))["stopped"]

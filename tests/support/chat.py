@@ -59,6 +59,12 @@ class Chat:
         )
         return receipt
 
+    async def begin(self, *plans: Plan, content: str = "first") -> LLMRequest:
+        """Send the first message, whose LLM calls are answered with `plans`; return the first of these calls."""
+        self.script(*plans)
+        await self.say(content)
+        return await self.asked(1)
+
     async def entries(self, **page: int) -> list[dict[str, Any]]:
         entries: list[dict[str, Any]] = (await self.call("get_chat_history", **page))["entries"]
         return entries

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 
 from restate import Context, RestateDurableFuture
 
-from app.durable import DurableLoop
+from app.durable import DurableLoop, wait_for
 
 T = TypeVar("T")
 
@@ -24,6 +24,10 @@ class FakeDurable:
     @property
     def as_durable(self) -> RestateDurableFuture[Any]:
         return cast("RestateDurableFuture[Any]", self)
+
+    async def wait(self) -> Any:
+        """Wait for it as durable code does."""
+        return await wait_for(self.as_durable)
 
 
 @dataclass

@@ -107,7 +107,6 @@ class LLMRequest:
     body: dict[str, Any]
     headers: dict[str, str]
     arrived_at: float
-    first_byte_at: float | None = None
     finished_at: float | None = None  # the whole plan was carried out
     disconnected_at: float | None = None  # the client went away before that
     bytes_sent: int = 0  # of the body, by then
@@ -296,7 +295,6 @@ class _Connection(asyncio.Protocol):
         await _sleep(plan.delay_s)
         if plan.gate is not None:
             await plan.gate.wait()
-        request.first_byte_at = time.monotonic()
         if plan.body is not None:
             return await self._send_body(request, plan, plan.body)
         if plan.status != 200:

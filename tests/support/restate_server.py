@@ -1,10 +1,27 @@
 """A real restate-server for tests: small, on ports of its own, with its data in a folder of the test."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from tests.support.eventually import eventually
 from tests.support.process import Process, bare_environment, free_port, local_http
+
+
+class Startable(Protocol):
+    """A service that can be registered at a server: a subprocess at an address."""
+
+    url: str
+
+    async def start(self) -> None:
+        """Start it and wait until it answers."""
+
+    def kill9(self) -> None:
+        """End it at once, as a crash does."""
+
+
+S = TypeVar("S", bound=Startable)
 
 
 class RestateServer:
@@ -61,6 +78,22 @@ class RestateServer:
         """Start again, after `kill9` or from running, with the same ports and data."""
         await self.stop()
         await self.start()
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings with which the application finds this server, and leaves it to it when to suspend."""
+        timeout = {"INACTIVITY_TIMEOUT_S": "none"} if self.always_replay else {}
+        return {"RESTATE_ADMIN_URL": self.admin_url, "RESTATE_INGRESS_URL": self.ingress_url, **timeout}
+
+    @asynccontextmanager
+    async def serving(self, service: S) -> AsyncIterator[S]:
+        """Start a service and register it; it is killed at the end."""
+        try:
+            await service.start()
+            await self.register(service.url)
+            yield service
+        finally:
+            service.kill9()
 
     async def register(self, uri: str) -> None:
         """Register the deployment at `uri`, in place of what was known of it before."""

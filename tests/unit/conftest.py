@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 from app.llm import LLM, connect
+from tests.support.fake_engine import Engine
 from tests.support.llm_client import settings_for
 from tests.support.llm_server import LLMServer
 
@@ -58,3 +59,11 @@ async def llm(server: LLMServer) -> AsyncIterator[LLM]:
     llm = connect(settings_for(server.url))
     yield llm
     await llm.aclose()
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    """An engine whose attempt is ended with the test, as `run_durably` does."""
+    engine = Engine()
+    yield engine
+    engine.loop.close_abandoned()

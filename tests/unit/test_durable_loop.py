@@ -1,28 +1,12 @@
 """The deterministic event loop on its own: order, time, conditions, and what it refuses."""
 
 import asyncio
-import gc
-from collections.abc import Iterator
 
 import pytest
 
-from app.durable import condition, current_loop, wait_for
+from app.durable import condition, current_loop
 from app.errors import DeterminismError
 from tests.support.fake_engine import Engine, FakeDurable
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    """An engine whose attempt is ended with the test, as `run_durably` does; the garbage must go without a word."""
-    engine = Engine()
-    yield engine
-    engine.loop.close_abandoned()
-    gc.collect()
-
-
-async def wait(durable: FakeDurable) -> object:
-    return await wait_for(durable.as_durable)
-
 
 # Order
 
@@ -58,7 +42,7 @@ def test_completions_decide_the_order(engine: Engine) -> None:
     durables = [FakeDurable(name) for name in ("a", "b", "c")]
 
     async def one(durable: FakeDurable) -> None:
-        order.append(f"{durable.name} {await wait(durable)}")
+        order.append(f"{durable.name} {await durable.wait()}")
 
     async def main() -> None:
         await asyncio.gather(*(one(durable) for durable in durables))
@@ -100,7 +84,7 @@ def test_error_of_the_engine_is_raised(engine: Engine) -> None:
 
     async def main() -> str:
         try:
-            await wait(durable)
+            await durable.wait()
         except ValueError as exc:
             return str(exc)
         return "no error"
@@ -114,7 +98,7 @@ def test_error_of_the_engine_is_raised(engine: Engine) -> None:
 def test_cancelled_wait_is_waited_for_no_more(engine: Engine) -> None:
     """A wait that was cancelled is no longer pending; a completion that comes later changes nothing."""
     durable = FakeDurable("a")
-    task = engine.start(wait(durable))
+    task = engine.start(durable.wait())
     task.cancel()
     engine.loop.drain()
 

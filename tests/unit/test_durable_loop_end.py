@@ -6,7 +6,7 @@ import inspect
 import logging
 import warnings
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import timedelta
@@ -18,20 +18,6 @@ from app.durable.loop import unwinding
 from app.durable.loop.futures import AttemptOver
 from app.errors import DeterminismError
 from tests.support.fake_engine import Engine, FakeDurable
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    """An engine whose attempt is ended with the test, as `run_durably` does; the garbage must go without a word."""
-    engine = Engine()
-    yield engine
-    engine.loop.close_abandoned()
-    gc.collect()
-
-
-async def wait(durable: FakeDurable) -> object:
-    return await wait_for(durable.as_durable)
-
 
 # Errors that nobody awaits
 
@@ -82,7 +68,7 @@ def test_close_runs_finally_blocks_without_the_engine(engine: Engine, caplog: py
             await asyncio.sleep(100)
         finally:
             seen.append(name)
-            await wait(FakeDurable("from a finally block"))
+            await FakeDurable("from a finally block").wait()
             seen.append("never")
 
     async def main() -> None:
@@ -178,7 +164,7 @@ def test_task_group_ends_with_the_attempt(engine: Engine) -> None:
                 await asyncio.sleep(50)
         finally:
             seen.append("main")
-            await wait(FakeDurable("from a finally block"))
+            await FakeDurable("from a finally block").wait()
 
     coro = main()
     engine.start(coro)

@@ -4,7 +4,6 @@ import asyncio
 import math
 import sys
 import threading
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import cast
 
@@ -16,14 +15,6 @@ from app.errors import DeterminismError
 from tests.support.fake_engine import Engine, FakeContext, FakeDurable
 
 CENTURY_S = 100 * 365.25 * 24 * 3600
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    """An engine whose attempt is ended with the test, as `run_durably` does."""
-    engine = Engine()
-    yield engine
-    engine.loop.close_abandoned()
 
 
 # Timers of one instant

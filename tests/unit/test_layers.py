@@ -32,11 +32,32 @@ LAYERS = (
     ("turns.store", "turns.link"),
     ("turns.effects", "turns.attempts", "turns"),
     ("chat", "agent_session"),  # neither imports the other: they know each other's addresses
+    # Background agents: what is said and declared, where handlers are, what runs, who comes in from outside.
+    ("background.published", "background.declare.names", "background.failure", "background.engine.standstill"),
+    ("background.event", "background.schedules.calendar", "background.schedules.spec"),
+    ("background.protocol",),
+    ("background.query", "background.declare", "background.schedules.protocol", "background.gateway.protocol"),
+    ("background.engine",),
+    (
+        "background.mailbox.addresses",
+        "background.run.addresses",
+        "background.functions.addresses",
+        "background.schedules.addresses",
+    ),
+    ("background.functions.served",),
+    ("background.mailbox", "background.run", "background.functions"),  # they know each other's addresses
+    ("background.schedules",),
+    ("background.gateway",),
+    ("background.sensitive_codec", "background.agent", "background.workflow", "background.function"),
+    ("background.serve",),
+    ("background.client",),
     ("background",),
     ("agents",),
     ("hosting.stack", "hosting.rollout"),
     ("main",),
 )
+# Rooms of one layer that know each other's addresses, and nothing else of each other.
+APART = ("chat", "agent_session", "background.mailbox", "background.run", "background.functions")
 # What must know nothing of the others, although their layer would allow it.
 STRANGERS = {
     "durable": ("turns", "settings", "llm"),
@@ -77,10 +98,15 @@ def fits(module: str, name: str) -> bool:
     return module == name or module.startswith(f"{name}.")
 
 
+def room_of(module: str) -> str:
+    """Return the longest name in LAYERS that fits a module."""
+    rooms = [name for names in LAYERS for name in names if fits(module, name)]
+    assert rooms, f"app/{module} has no layer yet: give it one in LAYERS"
+    return max(rooms, key=len)
+
+
 def layer_of(module: str) -> int:
-    ranks = {name: rank for rank, names in enumerate(LAYERS) for name in names if fits(module, name)}
-    assert ranks, f"app/{module} has no layer yet: give it one in LAYERS"
-    return ranks[max(ranks, key=len)]
+    return next(rank for rank, names in enumerate(LAYERS) if room_of(module) in names)
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(APP)))
@@ -89,6 +115,8 @@ def test_imports_point_down(path: Path) -> None:
     module = name_of(path)
     for other in imported(path):
         assert layer_of(other) <= layer_of(module), f"{module} must not import {other}"
+        rooms = {room_of(module), room_of(other)}
+        assert len(rooms.intersection(APART)) < 2, f"{module} must know {other} by its address only"
         for name, strangers in STRANGERS.items():
             if fits(module, name):
                 assert not any(fits(other, stranger) for stranger in strangers), f"{module} must not know {other}"
@@ -165,14 +193,14 @@ def test_the_drawing_shows_the_imports() -> None:
     drawn = {room: set(others.split(" & ")) for room, others in lines}
     imports: dict[str, set[str]] = {}
     for name, path in modules().items():
-        others = {room_of(other) for other in imported(path)} - {room_of(name)}
-        imports.setdefault(room_of(name), set()).update(others)
+        others = {box_of(other) for other in imported(path)} - {box_of(name)}
+        imports.setdefault(box_of(name), set()).update(others)
     assert {room: others - imports[room] for room, others in drawn.items() if others - imports[room]} == {}
     ways = {room: reached(drawn, room) for room in imports}
     assert {room: others - ways[room] for room, others in imports.items() if others - ways[room]} == {}
 
 
-def room_of(module: str) -> str:
+def box_of(module: str) -> str:
     return "ground" if any(fits(module, name) for name in GROUND) else module.split(".", maxsplit=1)[0]
 
 

@@ -1,6 +1,6 @@
-"""Handles of agents and of events sent to them, for clients: one object that is asked, cancelled, ended.
+"""Handles of agents, and of events that were sent to them, for clients.
 
-Shapes nothing; the client does the work.
+Every request is made by the client.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,11 +8,12 @@ from enum import Enum
 from typing import Any, Protocol
 
 from app.background.protocol import AgentDescription
-from app.errors import UsageError
+from app.background.published.arguments import name_of, only_input
+from app.background.published.workflow_words import WorkflowWords
 
 
 class UpdateStage(Enum):
-    """How far an event must have come before `start_update` returns; an event is sent and accepted in one."""
+    """How far an event must have come before `start_update` returns. An event is sent and accepted in one."""
 
     ADMITTED = 1
     ACCEPTED = 2
@@ -45,7 +46,7 @@ class _Client(Protocol):
 
 
 class AgentHandle:
-    """An agent or workflow, seen by a client; an event's input is `arg`, or the only one of `args`.
+    """An agent or workflow, seen by a client. An event's input is `arg`, or the only one of `args`.
 
     Errors of all methods: as those of `Restack`.
     """
@@ -73,11 +74,11 @@ class AgentHandle:
         return await self._client.get_agent_result(self.id, self.run_id)
 
     async def cancel(self) -> None:
-        """Ask it to end; its `finally` blocks run and may take steps."""
+        """Ask it to end. Its `finally` blocks run and may take steps."""
         await self._client.cancel_agent(self.id, self.run_id)
 
     async def terminate(self, *, reason: str | None = None) -> None:
-        """End it at once; none of its code runs any more. The reason is not kept."""
+        """End it at once. None of its code runs any more. The reason is not kept."""
         del reason
         await self._client.terminate_agent(self.id, self.run_id)
 
@@ -90,7 +91,7 @@ class AgentHandle:
         return await self._client.get_agent_state(self.id, name_of(query), self.run_id, only_input(arg, args))
 
     async def signal(self, signal: str | Callable[..., Any], arg: Any = None, *, args: Sequence[Any] = ()) -> None:
-        """Send an event; return when it is accepted."""
+        """Send an event. Return when it is accepted."""
         await self._client.send_agent_event(name_of(signal), self.id, self.run_id, only_input(arg, args))
 
     async def execute_update(
@@ -109,9 +110,9 @@ class AgentHandle:
         args: Sequence[Any] = (),
         wait_for_stage: UpdateStage = UpdateStage.ACCEPTED,
     ) -> "EventHandle":
-        """Send an event and return a handle of its answer at once; with COMPLETED, when there is one.
+        """Send an event and return a handle of its answer at once, or with COMPLETED when there is an answer.
 
-        The event is stored then; that the agent refuses it is heard from `result`.
+        The event is stored then. If the agent refuses it, `result` raises that.
         """
         sent = await self._client.start_agent_event(name_of(update), self.id, self.run_id, only_input(arg, args))
         handle = self.get_update_handle(sent)
@@ -120,11 +121,11 @@ class AgentHandle:
         return handle
 
     def get_update_handle(self, id: str, *, workflow_run_id: str | None = None) -> "EventHandle":  # noqa: A002
-        """Return the handle of an event that was sent, by the handle's id; for a day after it was handled."""
+        """Return the handle of an event that was sent, by the handle's id. It is known for a day after handling."""
         return EventHandle(self._client, id, self.id, workflow_run_id or self.run_id)
 
 
-class DescribedAgent(AgentDescription):
+class DescribedAgent(WorkflowWords, AgentDescription):
     """What is known of an agent, also under the published library's names."""
 
     @property
@@ -132,14 +133,9 @@ class DescribedAgent(AgentDescription):
         """The same as `agent_id`."""
         return self.agent_id
 
-    @property
-    def workflow_type(self) -> str:
-        """The same as `agent_name`."""
-        return self.agent_name
-
 
 class EventHandle:
-    """An event that was sent, and its answer; `id` finds it again from any process."""
+    """An event that was sent, and its answer. `id` finds it again from any process."""
 
     id: str
     workflow_id: str
@@ -154,20 +150,3 @@ class EventHandle:
     async def result(self) -> Any:
         """Wait for what the handler returns. Errors: as those of `Restack.send_agent_event`."""
         return await self._client.event_answer(self.id)
-
-
-def name_of(handler: str | Callable[..., Any]) -> str:
-    """Return the name of an event or a state, which may be given as the method itself."""
-    if isinstance(handler, str):
-        return handler
-    name = getattr(handler, "__name__", None)
-    if name is None:
-        raise UsageError(f"{handler!r} is neither the name of an event nor its method")
-    return str(name)
-
-
-def only_input(arg: Any, args: Sequence[Any]) -> Any:
-    """Return the one input of a handler. Errors: UsageError for several."""
-    if len(args) > 1:
-        raise UsageError(f"A handler takes one input, got {len(args)}: give it one, for example a dict")
-    return args[0] if args else arg

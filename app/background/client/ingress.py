@@ -1,6 +1,6 @@
 """Requests to Restate's ingress, made again when the connection breaks, and the error that an answer stands for.
 
-Knows HTTP and statuses, not what is asked.
+Knows HTTP and the name of the front door, not what its handlers do.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _ERRORS: dict[int, type[AgentError]] = {400: UsageError, 404: NotFound, 409: Con
 
 
 class Ingress:
-    """The ingress at `url`. Between `open` and `close` connections are kept; otherwise each request makes its own."""
+    """The ingress at `url`. Between `open` and `close` connections are kept. Otherwise each request makes its own."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -35,13 +35,13 @@ class Ingress:
             self._open = None
 
     async def ask(self, handler: str, *, to: str = "", **body: Any) -> Any:
-        """Call a handler of BackgroundAgents, or with `to="/send"` send to it; it takes effect once."""
+        """Call a handler of BackgroundAgents, or with `to="/send"` send to it. It takes effect once."""
         content = to_json(body, f"The input of {handler}")
         headers = {"idempotency-key": uuid.uuid4().hex}
         return await self.request("POST", f"/{FRONT_DOOR}/{handler}{to}", json=content or None, headers=headers)
 
     async def request(self, method: str, path: str, **request: Any) -> Any:
-        """Return the answer to a request; it is made again if the connection breaks, or Restate has only just started.
+        """Return the answer to a request. It is made again if the connection breaks, or Restate has only just started.
 
         Errors: httpx.TransportError when Restate cannot be reached; the error that the answer stands for.
         """
@@ -71,7 +71,7 @@ def _http(url: str) -> httpx.AsyncClient:
 
 
 def _is_starting(answer: httpx.Response) -> bool:
-    """Return whether the server does not know the service; for a moment after its start it knows none."""
+    """Return whether the server does not know the service. For a moment after its start it knows none."""
     unknown = answer.status_code == httpx.codes.NOT_FOUND
     return unknown and answer.headers.get("x-restate-error-source") == "ingress"
 

@@ -1,6 +1,6 @@
-"""Restack: the client of background agents, named as in the reference. Talks to Restate's ingress; starts a service.
+"""Restack: the client of background agents, named as in the reference. It also starts a service.
 
-Shapes requests and errors; decides nothing.
+Shapes requests. What comes of them is decided by the front door and the mailboxes.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,12 +11,8 @@ from urllib.parse import quote
 from app.background.client.handle import AgentHandle
 from app.background.client.ingress import Ingress
 from app.background.event import AgentEvent
-from app.background.protocol import (
-    DEFAULT_QUEUE,
-    AgentDescription,
-    AgentList,
-    Status,
-)
+from app.background.gateway.protocol import AgentList
+from app.background.protocol import DEFAULT_QUEUE, AgentDescription, Status
 from app.background.published.ignored import NO_WEBHOOKS, ignored, say_what_is_ignored
 from app.background.published.options import CloudConnectionOptions, ResourceOptions, ServiceOptions
 from app.background.schedules.protocol import Schedule, ScheduleList
@@ -31,8 +27,8 @@ class Restack:
     """Starts agents, sends them events, looks at them and ends them.
 
     Every request carries an idempotency key and is sent again when the connection breaks: it takes effect once.
-    Within `async with Restack() as client` connections are kept; without, each request makes one of its own.
-    `options` are those of the published library; Restate needs none of them.
+    Within `async with Restack() as client` connections are kept. Without it each request makes one of its own.
+    `options` are those of the published library. Restate needs none of them.
     Errors of all methods: NotFound, Conflict, UsageError with the sentence of the server; AgentFailed for a handler or
     an agent that failed; httpx.TransportError when Restate cannot be reached.
     """
@@ -66,7 +62,7 @@ class Restack:
     ) -> str:
         """Start an agent and return its run_id. With `event`: start it unless it runs, and send the event, in one.
 
-        With `schedule`: start it again and again; `agent_id` names the schedule and is returned.
+        With `schedule`: start it again and again. `agent_id` names the schedule and is returned.
         """
         body = {"agent_name": agent_name, "agent_id": agent_id, "agent_input": agent_input, "task_queue": task_queue}
         started = await self._ingress.ask("schedule_agent", **body, schedule=schedule, event=event)
@@ -82,7 +78,7 @@ class Restack:
         *,
         wait_for_completion: bool = False,
     ) -> Any:
-        """Send an event; return its number at once, or with `wait_for_completion` what its handler returns."""
+        """Send an event. Return its number at once, or with `wait_for_completion` what its handler returns."""
         return await self._ingress.ask(
             "send_agent_event",
             agent_id=agent_id,
@@ -95,24 +91,24 @@ class Restack:
     async def start_agent_event(
         self, event_name: str, agent_id: str, run_id: str | None = None, event_input: Any = None
     ) -> str:
-        """Send an event and return an id for `event_answer`; that the agent refuses it is heard there."""
+        """Send an event and return an id for `event_answer`. If the agent refuses it, `event_answer` raises that."""
         event = {"event_name": event_name, "agent_id": agent_id, "run_id": run_id, "event_input": event_input}
         sent = await self._ingress.ask("send_agent_event", to="/send", **event, wait_for_completion=True)
         event_id: str = sent["invocationId"]
         return event_id
 
     async def event_answer(self, event_id: str) -> Any:
-        """Return what the handler of an event returns; for a day after it was handled. Errors: NotFound."""
+        """Return what the handler of an event returns. It is known for a day after it was handled. Errors: NotFound."""
         return await self._ingress.request("GET", f"/restate/invocation/{quote(event_id, safe='')}/attach")
 
     async def get_agent_handle(self, agent_id: str, run_id: str | None = None) -> AgentHandle:
-        """Return a handle of an agent, there or not; with `run_id`, of that run only."""
+        """Return a handle of an agent, there or not. With `run_id` it is of that run only."""
         return AgentHandle(self, agent_id, run_id)
 
     async def get_agent_state(
         self, agent_id: str, state_name: str, run_id: str | None = None, state_input: Any = None
     ) -> Any:
-        """Return what an `@agent.state` method says; it has seen all events that were accepted before."""
+        """Return what an `@agent.state` method says. It has seen all events that were accepted before."""
         body = {"agent_id": agent_id, "state_name": state_name, "state_input": state_input, "run_id": run_id}
         return await self._ingress.ask("get_agent_state", **body)
 
@@ -132,11 +128,11 @@ class Restack:
         return AgentList.model_validate(answer).agents
 
     async def cancel_agent(self, agent_id: str, run_id: str | None = None) -> None:
-        """Ask an agent to end; its `finally` blocks run and may take steps."""
+        """Ask an agent to end. Its `finally` blocks run and may take steps."""
         await self._ingress.ask("cancel_agent", agent_id=agent_id, run_id=run_id)
 
     async def terminate_agent(self, agent_id: str, run_id: str | None = None) -> None:
-        """End an agent at once; none of its code runs any more."""
+        """End an agent at once. None of its code runs any more."""
         await self._ingress.ask("terminate_agent", agent_id=agent_id, run_id=run_id)
 
     async def purge_agent(self, agent_id: str) -> None:
@@ -152,7 +148,7 @@ class Restack:
         return ScheduleList.model_validate(await self._ingress.ask("list_schedules")).schedules
 
     async def delete_schedule(self, schedule_id: str) -> None:
-        """Start nothing any more; the agents that it has started go on."""
+        """Delete a schedule. The agents that it has started go on."""
         await self._ingress.ask("delete_schedule", schedule_id=schedule_id)
 
     # The same in the words of workflows
@@ -176,7 +172,7 @@ class Restack:
         return await self.schedule_agent(workflow_name, workflow_id, workflow_input, task_queue, schedule, event)
 
     async def get_workflow_handle(self, workflow_id: str, run_id: str | None = None) -> AgentHandle:
-        """Return a handle of a workflow, there or not; with `run_id`, of that run only."""
+        """Return a handle of a workflow, there or not. With `run_id` it is of that run only."""
         return await self.get_agent_handle(workflow_id, run_id)
 
     async def get_workflow_result(self, workflow_id: str, run_id: str | None = None) -> Any:
@@ -211,7 +207,7 @@ class Restack:
         options: ServiceOptions | None = None,
         resources: ResourceOptions | None = None,
     ) -> "Declared":
-        """Return what `run_service` serves; nothing runs yet."""
+        """Return what `run_service` serves. Nothing runs yet."""
         from app.background.serve.own_service import Declared
 
         return Declared(

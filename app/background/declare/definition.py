@@ -1,6 +1,7 @@
-"""What a class of agents declares: decorators mark and validate at import time and leave one frozen AgentDefinition.
+"""What classes of agents and functions declare: decorators mark and validate at import time.
 
-The runtime reads nothing else. Nothing is registered here, nothing runs.
+A class gets one frozen AgentDefinition, a function its name. The runtime reads nothing else. Nothing is registered
+here, nothing runs.
 """
 
 import inspect
@@ -22,6 +23,7 @@ Role = Literal["run", "event", "state"]
 
 _MARK = "__background_role__"
 _DEFINITION = "__background_definition__"
+_FUNCTION = "__background_function__"
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def marker(role: Role, function: F, *, name: str | None = None, kind: Kind = "ag
 @overload
 def marker(role: Role, function: None, *, name: str | None = None, kind: Kind = "agent") -> Callable[[F], F]: ...
 def marker(role: Role, function: F | None, *, name: str | None = None, kind: Kind = "agent") -> Any:
-    """Mark a method for `define`; works as `@agent.event` and as `@agent.event(name=…)`.
+    """Mark a method for `define`. Works as `@agent.event` and as `@agent.event(name=…)`.
 
     Errors: DefinitionError for a method of the wrong sort.
     """
@@ -97,13 +99,28 @@ def marker(role: Role, function: F | None, *, name: str | None = None, kind: Kin
     return mark if function is None else mark(function)
 
 
+def mark_function(function: F, name: str | None) -> F:
+    """Give a function the name that Restate knows it by. Errors: DefinitionError if it needs more than one input."""
+    setattr(function, _FUNCTION, name or function.__name__)
+    definition_of_function(function)
+    return function
+
+
+def definition_of_function(function: Callable[..., Any]) -> Operation:
+    """Return a function as the runtime sees it. Errors: DefinitionError."""
+    if not (inspect.isfunction(function) or inspect.ismethod(function) or inspect.isbuiltin(function)):
+        raise DefinitionError(f"{function!r} is not a function: pass the function itself, not its name or its result")
+    name = getattr(function, _FUNCTION, function.__name__)
+    return Operation.of(function, name=name, title=f"function {name!r}")
+
+
 async def _wait_for_events(_self: object) -> None:
-    """The `run` of a class that has none: its agents handle events until they are cancelled or terminated."""
+    """Wait for ever: the `run` of a class that has none. Its agents handle events until they are cancelled."""
     await condition(lambda: False)
 
 
 def _marked(cls: type, agent_name: str, role: str) -> Iterator[tuple[str, Operation]]:
-    """Yield the methods of `cls` with that role; a subclass replaces what its bases call the same."""
+    """Yield the methods of `cls` with that role. A subclass replaces what its bases call the same."""
     members = {name: member for part in reversed(cls.__mro__) for name, member in vars(part).items()}
     for member in members.values():
         marked_role, name = getattr(member, _MARK, (None, ""))

@@ -114,7 +114,7 @@ def _code_without_source(cls: type) -> str:
 
 
 def _instructions(member: Any) -> Any:
-    """Return what a function does, without where it stands; None for anything else."""
+    """Return the code of a function without its place, None for anything else."""
     code = member if isinstance(member, CodeType) else getattr(member, "__code__", None)
     if code is None:
         return None

@@ -1,6 +1,6 @@
 """Types of inputs and results that pydantic does not know: protobuf messages become JSON and back, others stay JSON.
 
-Knows a message by its descriptor; protobuf itself is imported when the first one is met, and need not be there.
+A message is known by its descriptor. Protobuf is imported when the first one is met, and need not be installed.
 """
 
 import importlib
@@ -11,7 +11,7 @@ from pydantic_core import PydanticSerializationError
 
 
 def adapter_of(hint: Any) -> TypeAdapter[Any]:
-    """Return what checks a value against a type hint; a type that pydantic does not know is not checked."""
+    """Return what checks a value against a type hint. A type that pydantic does not know is not checked."""
     try:
         return TypeAdapter(hint)
     except PydanticSchemaGenerationError:

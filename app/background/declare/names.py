@@ -1,7 +1,7 @@
 """Names and ids as clients may choose them: one checked type for each, with one sentence for what does not fit.
 
-Pure. Names of agents and queues become names of Restate services, and so parts of URLs; ids and the names of events
-and states are keys and data, where any text will do that can be read in a log and in an address.
+Pure. Names of agents and queues become names of Restate services, and so parts of URLs. Ids and the names of events
+and states are keys and data: any text that can be read in a log and in an address.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Operation: one method or function that takes at most one input, and the check of that input.
 
-Reads signatures at import time and type hints at the first call; calls nothing by itself.
+Reads signatures at import time and type hints at the first call. Calls nothing by itself.
 """
 
 import inspect
@@ -28,7 +28,7 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 
 @dataclass(frozen=True)
 class Operation:
-    """A callable with a name that clients know; `title` is what error messages call it."""
+    """A callable with a name that clients know. Error messages call it `title`."""
 
     name: str
     title: str
@@ -38,7 +38,7 @@ class Operation:
 
     @classmethod
     def of(cls, function: Callable[..., Any], *, name: str, title: str, method: bool = False) -> "Operation":
-        """Read the signature of `function`; a method of an agent may be called without its input.
+        """Return the operation of a function. A method of an agent may be called without its input.
 
         Errors: DefinitionError if it needs more than one input.
         """
@@ -67,7 +67,7 @@ class Operation:
         return (self._checked(value, self.parameter.name),)
 
     def require_input(self, value: Any) -> None:
-        """Errors: UsageError for None if the type hint does not take it, also where it may be missing."""
+        """Check that an input is there if the type hint does not take None. Errors: UsageError."""
         if value is None and self.parameter is not None and self.parameter.default is self.parameter.empty:
             self._checked(value, self.parameter.name)
 
@@ -80,7 +80,7 @@ class Operation:
     def result(self, value: Any) -> Any:
         """Return a JSON value as what the return annotation promises.
 
-        A null is returned as it is, and said once: the effect has happened, and many a function returns nothing.
+        A null is returned as it is, and logged once: the effect has happened, and many functions return nothing.
         Errors: UsageError for any other value that does not fit.
         """
         try:
@@ -125,7 +125,7 @@ def to_json(value: Any, what: str) -> Any:
 
 
 def _require_short_integers(data: Any) -> None:
-    """Errors: ValueError for an integer that writers and readers of JSON refuse."""
+    """Check that no integer is too long for writers and readers of JSON. Errors: ValueError."""
     if isinstance(data, int) and abs(data) >= _TOO_LONG_INTEGER:
         raise ValueError(_LONG_INTEGER)
     for item in data.values() if isinstance(data, dict) else data if isinstance(data, list) else ():

@@ -1,6 +1,6 @@
 """What this process serves: the agents and, for each task queue, the functions.
 
-Filled by `serve/services.py` when services are built; decides only whether a name is known.
+Filled by `serve/services.py` when services are built. Refuses two of one name, and starts nothing.
 """
 
 from collections.abc import Mapping

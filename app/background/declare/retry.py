@@ -1,4 +1,7 @@
-"""RetryPolicy of a step, as agents write it: the words of the reference and those of the published library."""
+"""RetryPolicy of a step, as agents write it: the words of the reference and those of the published library.
+
+The waits between attempts are those of `durable.RetryPolicy`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ class RetryPolicy(durable.RetryPolicy):
     """When a failed function is tried again.
 
     `max_attempts` and `max_interval` are other words for `maximum_attempts` and `maximum_interval`.
-    Units: intervals are timedeltas; attempts count the first one, 0 or None means for ever.
+    Units: intervals are timedeltas. Attempts count the first one, 0 or None means for ever.
     Without a policy a step makes five attempts, 1, 2, 4 and 8 seconds apart.
     Errors: DefinitionError for a value that makes no sense.
     """

@@ -1,6 +1,6 @@
-"""What background agents ask of Restate's admin API: kill an invocation, list what is stored, say what is served.
+"""What background agents ask of Restate's admin API: kill an invocation, list what is stored, look up what is served.
 
-Plain requests; who calls them journals the answers.
+Journals nothing: its callers do.
 """
 
 import asyncio
@@ -14,11 +14,11 @@ import httpx
 from app.admin import connect, kill, query
 from app.background.declare.names import NAME
 from app.background.engine.standstill import Standstill, explain
-from app.background.protocol import MAILBOX, SCHEDULES, Kind
+from app.background.protocol import KIND_KEY, Kind
 from app.background.query import QUERY, ServedAgent
 from app.errors import AdminUnavailable, Conflict
 
-__all__ = ["is_served", "kill", "served_agent", "standstill", "stored_records", "stored_schedules", "wake"]
+__all__ = ["is_served", "kill", "served_agent", "standstill", "stored", "wake"]
 
 _LOOK_UP_S = 5  # somebody waits for the answer
 _RETRY_TAKES_S = 1
@@ -28,7 +28,7 @@ logger = logging.getLogger("background")
 
 
 async def wake(invocation_id: str) -> bool:
-    """Begin an attempt of an invocation that is suspended or backs off; return False if it has ended.
+    """Begin an attempt of an invocation that is suspended or backs off. Return False if it has ended.
 
     No journal entry is written for it (measured). One that has an attempt is left alone, and so is one that is paused.
     Errors: AdminUnavailable; Conflict if it is paused.
@@ -42,7 +42,7 @@ async def wake(invocation_id: str) -> bool:
 
 
 async def is_served(service: str) -> bool:
-    """Return whether any deployment serves `service`; taken for granted where the admin API cannot be reached."""
+    """Return whether any deployment serves `service`. If the admin API cannot be reached the answer is yes."""
     try:
         return await _service(service) is not None
     except AdminUnavailable as exc:
@@ -51,12 +51,12 @@ async def is_served(service: str) -> bool:
 
 
 async def served_agent(name: str) -> ServedAgent | None:
-    """Return what Restate knows of the agent or workflow `name`; None for a service that is neither, or not there.
+    """Return what Restate knows of the agent or workflow `name`, None for a service that is neither or not there.
 
     Errors: AdminUnavailable.
     """
     found = await _service(name)
-    kind = (found or {}).get("metadata", {}).get("kind")
+    kind = (found or {}).get("metadata", {}).get(KIND_KEY)
     if found is None or kind not in get_args(Kind):
         return None
     handlers = {handler["name"] for handler in found["handlers"]}
@@ -64,9 +64,9 @@ async def served_agent(name: str) -> ServedAgent | None:
 
 
 async def standstill(run_id: str, *, retry: bool = False) -> Standstill | None:
-    """Return why a run stands still; None if it does not, or if the admin API cannot be reached.
+    """Return why a run stands still, None if it does not, or if the admin API cannot be reached.
 
-    With `retry` one that waits for its next attempt gets it before it is called blocked: the old code may be back.
+    With `retry` a run that waits for its next attempt gets it first: the old code may be back.
     """
     try:
         row = await _invocation(run_id)
@@ -81,14 +81,10 @@ async def standstill(run_id: str, *, retry: bool = False) -> Standstill | None:
     return found
 
 
-async def stored_records() -> list[tuple[str, dict[str, Any]]]:
-    """Return the id and the record of every agent that is known."""
-    return await _stored(MAILBOX, "agent")
-
-
-async def stored_schedules() -> list[tuple[str, dict[str, Any]]]:
-    """Return the id and the record of every schedule that is known."""
-    return await _stored(SCHEDULES, "schedule")
+async def stored(service: str, key: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return what every object of `service` has stored under a state key, with the object's own key."""
+    sql = f"SELECT service_key, value_utf8 FROM state WHERE service_name = '{service}' AND key = '{key}'"  # noqa: S608 - constants
+    return [(row["service_key"], json.loads(row["value_utf8"])) for row in await query(sql)]
 
 
 async def _service(name: str) -> dict[str, Any] | None:
@@ -105,7 +101,7 @@ async def _service(name: str) -> dict[str, Any] | None:
 
 
 async def _invocation(invocation_id: str) -> dict[str, Any]:
-    """Return status and last failure of an invocation; nothing of one that is not known. Errors: AdminUnavailable."""
+    """Return status and last failure of an invocation, {} for one that is not known. Errors: AdminUnavailable."""
     columns = "status, last_failure, last_failure_error_code"
     rows = await query(f"SELECT {columns} FROM sys_invocation WHERE id = '{_quoted(invocation_id)}'")  # noqa: S608 - quoted
     return rows[0] if rows else {}
@@ -118,11 +114,6 @@ async def _resume(invocation_id: str) -> None:
             answer.raise_for_status()
 
 
-async def _stored(service: str, key: str) -> list[tuple[str, dict[str, Any]]]:
-    sql = f"SELECT service_key, value_utf8 FROM state WHERE service_name = '{service}' AND key = '{key}'"  # noqa: S608 - constants
-    return [(row["service_key"], json.loads(row["value_utf8"])) for row in await query(sql)]
-
-
 def _quoted(name: str) -> str:
-    """Return a name as one segment of a path; of a quote character nothing is left that SQL could see either."""
+    """Return a name as one segment of a path. No quote character is left in it that SQL could see."""
     return quote(name, safe="")

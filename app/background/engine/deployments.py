@@ -1,6 +1,6 @@
 """What Restate's admin API knows of deployments: where services are, whether that place answers, who serves them next.
 
-Plain requests, each answered as a value; decides nothing.
+When anything is registered or moved is decided in `serve/takeover.py`.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from app import admin
+from app.background.protocol import FINGERPRINT_KEY, KIND_KEY
 from app.errors import AgentError
 
 _MOVES_AT_ONCE = 8
@@ -101,24 +102,24 @@ async def foreign_names(names: Iterable[str]) -> list[str]:
     async with admin.connect() as http:
         found = [await http.get(f"/services/{quote(name, safe='')}") for name in names]
     known = [answer.json() for answer in found if answer.is_success]
-    return sorted(service["name"] for service in known if not (service.get("metadata") or {}).get("kind"))
+    return sorted(service["name"] for service in known if not (service.get("metadata") or {}).get(KIND_KEY))
 
 
 async def fingerprints(deployment: Deployment) -> dict[str, str]:
-    """Return, for each agent class that a deployment serves, by which code."""
+    """Return the fingerprint of each agent class that a deployment serves."""
     async with admin.connect() as http:
         answer = await http.get(f"/deployments/{deployment.deployment_id}")
     answer.raise_for_status()
     services = answer.json()["services"]
     return {
-        service["name"]: service["metadata"]["fingerprint"]
+        service["name"]: service["metadata"][FINGERPRINT_KEY]
         for service in services
-        if "fingerprint" in (service.get("metadata") or {})
+        if FINGERPRINT_KEY in (service.get("metadata") or {})
     }
 
 
 async def move(gone: Deployment, services: set[str]) -> tuple[int, int]:
-    """Let the open invocations of `services` go on at the latest deployment; return how many do, and do not."""
+    """Let open invocations of `services` go on at the latest deployment. Return how many do, and how many cannot."""
     rows = await admin.query(
         "SELECT id, target_service_name AS service FROM sys_invocation "  # noqa: S608 - an id that Restate gave
         f"WHERE pinned_deployment_id = '{gone.deployment_id}' AND status <> 'completed'"
@@ -135,7 +136,7 @@ async def move(gone: Deployment, services: set[str]) -> tuple[int, int]:
 
 
 async def _move(invocation_id: str) -> bool:
-    """A suspended invocation can be moved at once, one that Restate tries again and again only after a pause."""
+    """Return whether an invocation was moved. One that Restate tries again and again must be paused for it."""
     async with admin.connect() as http:
         if await _resumed(http, invocation_id):
             return True

@@ -1,4 +1,7 @@
-"""Why a run stands still, in words: reads what Restate says of an invocation that does not go on. Pure."""
+"""Why a run stands still, in words, from what Restate says of an invocation that does not go on.
+
+Pure: it does not ask Restate.
+"""
 
 import re
 from typing import Any
@@ -19,7 +22,7 @@ _FROM_ENGINE = re.compile(r"^\[\d+[^\]]*\]\s*")  # "[500 Internal] " before what
 
 
 class Standstill(BaseModel):
-    """Why a run stands still, and what can be done; `for_good` if time alone does not heal it."""
+    """Why a run stands still, and what can be done. `for_good` says that time alone does not heal it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -29,7 +32,7 @@ class Standstill(BaseModel):
 
 
 def explain(row: dict[str, Any]) -> Standstill | None:
-    """Return what a row of `sys_invocation` says of a run that stands still; None of one that does not."""
+    """Return why a run stands still by its row of `sys_invocation`, None if it does not."""
     status, failure = row.get("status"), _FROM_ENGINE.sub("", clean(row.get("last_failure") or ""))
     if status not in ("backing-off", "paused"):
         return None

@@ -1,6 +1,6 @@
 """One attempt of one function: its place, its timeouts and heartbeats, and what its failure is called.
 
-Runs on the loop that serves Restate; the function itself runs elsewhere. Tries nothing again.
+Runs on the loop that serves Restate, the function itself elsewhere. Tries nothing again.
 """
 
 import asyncio
@@ -13,7 +13,8 @@ from restate import TerminalError
 from restate.server_context import restate_context_is_replaying
 
 from app.background.declare.operation import Operation, to_json
-from app.background.functions.info import FunctionInfo, enter
+from app.background.functions.current import enter
+from app.background.functions.info import FunctionInfo
 from app.background.functions.limits import Gate
 from app.background.functions.workers import Running, Workers
 from app.errors import AgentError, StepFailed, UsageError
@@ -29,7 +30,7 @@ logger = logging.getLogger("functions")
 
 @dataclass(frozen=True)
 class Attempt:
-    """What one attempt needs. Units: seconds; None waits for ever. `number` counts from 1."""
+    """What one attempt needs. Units: seconds, None waits for ever. `number` counts from 1."""
 
     operation: Operation
     arguments: tuple[Any, ...]

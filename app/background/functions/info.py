@@ -1,23 +1,21 @@
 """What a function may know of itself while it runs: our words, and those of the published library for the same.
 
-Owns attempt, times and heartbeats; decides nothing. Filled by `service.py`.
+Values, times and heartbeats only. What follows from a missing heartbeat is decided in `attempt.py`.
 """
 
 import time
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from app.background.declare.retry import RetryPolicy
 from app.background.protocol import FunctionCall
-from app.background.run.info import NAMESPACE
-from app.errors import DefinitionError
+from app.background.published.workflow_words import NAMESPACE, WorkflowWords
 
 
 @dataclass
-class FunctionInfo:
-    """The function that runs; `heartbeat_details` are those of its last heartbeat, also of an earlier attempt.
+class FunctionInfo(WorkflowWords):
+    """The function that runs. `heartbeat_details` are those of its last heartbeat, also of an earlier attempt.
 
     `agent_name` and `run_id` are empty for a run that began before they were sent along.
     """
@@ -51,13 +49,7 @@ class FunctionInfo:
             start_to_close_timeout=_duration(call.start_to_close_s),
             schedule_to_close_timeout=_duration(call.schedule_to_close_s),
             heartbeat_timeout=_duration(call.heartbeat_s),
-            retry_policy=RetryPolicy(
-                timedelta(seconds=call.initial_interval_s),
-                call.backoff_coefficient,
-                _duration(call.max_interval_s),
-                call.max_attempts,
-                call.non_retryable_error_types,
-            ),
+            retry_policy=retry_policy_of(call),
         )
 
     def begins(self) -> None:
@@ -83,23 +75,13 @@ class FunctionInfo:
         return self.name
 
     @property
-    def workflow_id(self) -> str:
-        """The same as `agent_id`."""
-        return self.agent_id
-
-    @property
-    def workflow_type(self) -> str:
-        """The same as `agent_name`."""
-        return self.agent_name
-
-    @property
     def workflow_run_id(self) -> str:
         """The same as `run_id`."""
         return self.run_id
 
     @property
     def workflow_namespace(self) -> str:
-        """There is one."""
+        """The only one."""
         return NAMESPACE
 
     @property
@@ -123,43 +105,15 @@ class FunctionInfo:
         return self.started_at
 
 
-_current: ContextVar[FunctionInfo] = ContextVar("background_function")
-
-
-def in_function() -> bool:
-    """Return whether a function that a step runs is what asks."""
-    return _current.get(None) is not None
-
-
-def heartbeat(*details: Any) -> None:
-    """Say that this function is alive; a step with a `heartbeat_timeout` is aborted and tried again without it.
-
-    Errors: DefinitionError outside of a function that a step runs.
-    """
-    function_info().heard(details)
-
-
-def function_info() -> FunctionInfo:
-    """Return what runs. Errors: DefinitionError outside of a function that a step runs."""
-    try:
-        return _current.get()
-    except LookupError:
-        raise DefinitionError("No function runs here; call this in a function that agent.step() was given") from None
-
-
-def enter(info: FunctionInfo) -> None:
-    """Make `info` the current one for this task and the threads it starts: an attempt begins."""
-    info.begins()
-    _current.set(info)
-
-
-def mcp_progress(progress: float, total: float | None = None, message: str | None = None) -> bool:
-    """Send a heartbeat that says how far the function is; return whether one could be sent."""
-    if not in_function():
-        return False
-    told = {"progress": float(progress), "total": total, "message": message}
-    heartbeat({name: value for name, value in told.items() if value is not None})
-    return True
+def retry_policy_of(call: FunctionCall) -> RetryPolicy:
+    """Return the policy that the step has sent."""
+    return RetryPolicy(
+        timedelta(seconds=call.initial_interval_s),
+        call.backoff_coefficient,
+        _duration(call.max_interval_s),
+        call.max_attempts,
+        call.non_retryable_error_types,
+    )
 
 
 def _duration(seconds: float | None) -> timedelta | None:

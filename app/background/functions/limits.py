@@ -1,6 +1,6 @@
 """How many functions of a task queue run at once in this process, and how many begin in a second.
 
-Makes calls wait; runs and refuses nothing.
+Makes calls wait. Runs and refuses none.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ logger = logging.getLogger("functions")
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits of one task queue; None is no limit. Units: `rate` is calls per second."""
+    """The limits of one task queue. None is no limit. Units: `rate` is calls per second."""
 
     at_once: int | None = None
     rate: float | None = None
 
     @classmethod
     def of(cls, options: ServiceOptions | None, resources: ResourceOptions | None) -> "Limits":
-        """Return the limits that options ask for; what has no meaning here is said once.
+        """Return the limits that options ask for. Log once what has no meaning here.
 
         Errors: DefinitionError for a limit that lets nothing through.
         """
@@ -82,7 +82,7 @@ class Gate:
             self._at_once.release()
 
     async def _wait_for_place(self, places: asyncio.Semaphore) -> None:
-        """Take a place; say, at most once a minute, that there is none."""
+        """Take a place. Log, at most once a minute, that there is none."""
         try:
             async with asyncio.timeout(_SAY_AFTER_S):
                 await places.acquire()

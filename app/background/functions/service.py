@@ -1,6 +1,6 @@
 """The functions of a task queue: a service for each, so that every function is found in the process that serves it.
 
-Owns retries, and what a call says; an attempt is in `attempt.py`. Knows nothing of the agent but its id.
+Owns the retries of a call. An attempt is in `attempt.py`. Knows of the agent only what its step has sent.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ from restate import Context, ObjectSharedContext, RunOptions, Service, VirtualOb
 from app.background.declare import registry
 from app.background.declare.operation import Operation
 from app.background.engine.admin import is_served
+from app.background.functions.addresses import called_at, function_service, functions_service
 from app.background.functions.attempt import Attempt
-from app.background.functions.info import FunctionInfo
+from app.background.functions.info import FunctionInfo, retry_policy_of
 from app.background.functions.limits import Gate, Limits
-from app.background.functions.routes import called_at, function_service, functions_service
 from app.background.functions.workers import Workers
 from app.background.protocol import FunctionCall
 from app.boundary import PATIENT_RETRIES, private_handler
-from app.durable import RetryPolicy, run_durably, step, to_terminal_error
+from app.durable import run_durably, step, to_terminal_error
 from app.errors import StepFailed, UsageError
 from app.settings import get_settings
 
@@ -29,7 +29,7 @@ _gates: dict[str, Gate] = {}
 
 
 def limit(task_queue: str, limits: Limits) -> None:
-    """Set the limits of a task queue in this process; those that were said last are used."""
+    """Set the limits of a task queue in this process, in place of those set before."""
     _gates[task_queue] = Gate(limits)
 
 
@@ -37,7 +37,7 @@ def service_of_function(task_queue: str, name: str, *, inactivity_timeout: timed
     """Return the service of one function. `inactivity_timeout` is how long it may be silent."""
     service = Service(
         function_service(task_queue, name),
-        description=f"Function {name} of task queue {task_queue}; agents call it in steps.",
+        description=f"Function {name} of task queue {task_queue}. Agents call it in steps.",
         ingress_private=True,
         inactivity_timeout=inactivity_timeout,
         abort_timeout=inactivity_timeout,
@@ -55,7 +55,7 @@ def functions_object(task_queue: str, *, inactivity_timeout: timedelta | None) -
     """Return the virtual object that served all functions of a task queue: runs begun by that version call it."""
     functions = VirtualObject(
         functions_service(task_queue),
-        description=f"Functions of task queue {task_queue}, by name; older runs of agents call them here.",
+        description=f"Functions of task queue {task_queue}, by name. Older runs of agents call them here.",
         ingress_private=True,
         enable_lazy_state=True,
         inactivity_timeout=inactivity_timeout,
@@ -77,7 +77,7 @@ def functions_object(task_queue: str, *, inactivity_timeout: timedelta | None) -
 
 
 async def _execute(ctx: Context | ObjectSharedContext, task_queue: str, name: str, request: FunctionCall) -> Any:
-    """Errors: TerminalError with the type and the text of what failed."""
+    """Return what the function returns. Errors: TerminalError with the type and the text of what failed."""
     try:
         function = registry.require_function(task_queue, name)
         arguments = function.arguments(request.input)
@@ -107,7 +107,7 @@ class _Execution:
 
     async def run(self) -> Any:
         """Run on the durable loop: each attempt is a step of its own, with a timer between two."""
-        policy = _retry_policy(self._request)
+        policy = retry_policy_of(self._request)
         for number in itertools.count(1):
             try:
                 return await step(self._function.name, self._attempt(number))
@@ -132,20 +132,11 @@ class _Execution:
         return lambda: attempt.run(_gate(self._info.task_queue), _workers(asyncio.get_running_loop()))
 
 
-def _retry_policy(request: FunctionCall) -> RetryPolicy:
-    return RetryPolicy(
-        max_attempts=request.max_attempts,
-        initial_interval=timedelta(seconds=request.initial_interval_s),
-        backoff_coefficient=request.backoff_coefficient,
-        max_interval=None if request.max_interval_s is None else timedelta(seconds=request.max_interval_s),
-    )
-
-
 def _gate(task_queue: str) -> Gate:
     return _gates.setdefault(task_queue, Gate(Limits.of(None, None)))
 
 
 @cache
 def _workers(_loop: asyncio.AbstractEventLoop) -> Workers:
-    """Return the workers of a process; of a loop, because what they wait for is bound to it."""
+    """Return the workers of a process. Each loop has its own, because what they wait for is bound to it."""
     return Workers(get_settings().function_threads)

@@ -1,12 +1,12 @@
 """`stream_to_websocket` of the published library, without its engine: takes a stream of an LLM to its end.
 
-Collects what came and keeps the function alive meanwhile; sends nothing anywhere.
+Collects what came and keeps the function alive meanwhile. Sends nothing anywhere.
 """
 
 from collections.abc import AsyncIterator
 from typing import Any
 
-from app.background.functions.info import heartbeat
+from app.background.functions.current import heartbeat
 from app.background.published.ignored import ignored
 
 _NO_ENGINE = "there is no engine that passes a stream on to browsers; the stream is read to its end and returned"
@@ -14,9 +14,9 @@ _LAST = ("response.completed", "response.failed", "response.incomplete", "respon
 
 
 async def stream_to_websocket(api_address: str | None = None, data: Any = None) -> dict[str, Any]:
-    """Read a stream of chat completions or responses to its end, and return what it held; each chunk is a heartbeat.
+    """Read a stream of chat completions or responses to its end and return what it held. Each chunk is a heartbeat.
 
-    Shapes: data is what the openai package returns for `stream=True`, async or not; the result has `events`, `text`,
+    Shapes: data is what the openai package returns for `stream=True`, async or not. The result has `events`, `text`,
     `event_count`, `final_response`, `response_id`, `usage` and `has_completion`.
     Errors: DefinitionError outside of a function that a step runs; what the stream raises.
     """

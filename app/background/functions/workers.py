@@ -1,7 +1,7 @@
 """Where functions run: threads and event loops beside the loop that serves Restate, so that none of them blocks it.
 
-Knows nothing of attempts, timeouts or Restate. Its threads are daemons: one that never returns does not hold the
-process.
+Knows nothing of attempts, of their timeouts, or of Restate. Its threads are daemons: one that never returns does not
+hold the process.
 
 Coroutine functions share one loop, because the clients that they share are bound to it. One that blocks it is found
 out: new calls of others go to the next loop until the first is free, and its own calls get a thread each from then on.
@@ -44,7 +44,7 @@ class Ended:
 
 
 class Running:
-    """A function that runs. `ended` is a future of the loop that started it; cancelling that changes nothing here."""
+    """A function that runs. `ended` is a future of the loop that started it. Cancelling that changes nothing here."""
 
     def __init__(self, name: str, release: Callable[[], None] | None) -> None:
         self.name = name
@@ -65,7 +65,7 @@ class Running:
             self.loop.call(self._cancel_task)
 
     def report(self, ended: Ended) -> None:
-        """Tell the loop that started it; called in the thread of the function."""
+        """Tell the loop that started it. Called in the thread of the function."""
         with contextlib.suppress(RuntimeError):  # that loop is closed: the process ends
             self._home.call_soon_threadsafe(self._settle, ended)
 
@@ -127,7 +127,7 @@ class FunctionLoop:
         self.call(begin)
 
     def move_waiting(self, other: "FunctionLoop") -> None:
-        """Let what has not begun here begin elsewhere; called by the thread that watches."""
+        """Let what has not begun here begin elsewhere. Called by the thread that watches."""
         for running in tuple(self._waiting):
             waiting = self._waiting.pop(running, None)  # whoever gets it begins it
             if waiting is not None:
@@ -135,7 +135,7 @@ class FunctionLoop:
                 other.start(running, *waiting)
 
     def tick(self) -> bool:
-        """Ask whether it is alive; return whether it has just become blocked. Called every tenth of a second."""
+        """Ask whether it is alive. Return whether it has just become blocked. Called every tenth of a second."""
         if self._answered:
             self._missed, self._answered = 0, False
             self.call(self._answer)

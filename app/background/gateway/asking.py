@@ -32,7 +32,7 @@ class _Why(Stored):
 
 
 async def ask(ctx: Context, agent_id: str, query: Delivery) -> Any:
-    """Return what a state of the agent says, after all events that were accepted before.
+    """Return what a state of the agent says. It has seen all events that were accepted before.
 
     Errors: NotFound, UsageError; Conflict for an agent that has ended, or whose run stands still for good.
     """
@@ -56,9 +56,9 @@ async def ask(ctx: Context, agent_id: str, query: Delivery) -> Any:
 
 
 async def send_and_wait(ctx: Context, agent_id: str, delivery: Delivery) -> Any:
-    """Deliver what wants an answer, and wait for that.
+    """Deliver an event or a query and return its answer.
 
-    Durable: now and then it looks at the run, ever more seldom, down to once an hour.
+    Durable: it looks at the run after two seconds, and then ever more seldom, down to once an hour.
     Errors: what the handler raised; Conflict within seconds if the run stands still for good.
     """
     reply, answer = ctx.awakeable(type_hint=object)
@@ -86,6 +86,6 @@ async def standstill_of(ctx: Context, run_id: str, *, retry: bool = False) -> St
 
 
 def _require_not_blocked(standstill: Standstill | None, what: str) -> None:
-    """Errors: Conflict."""
+    """Check that a run does not stand still for good. Errors: Conflict."""
     if standstill is not None and standstill.for_good:
         raise Conflict(f"{what}. {standstill.why} {standstill.ways_out}")

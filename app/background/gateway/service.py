@@ -12,21 +12,25 @@ from restate import Context, RunOptions, TerminalError
 
 from app.background.engine import admin
 from app.background.gateway.asking import ask, send_and_wait, standstill_of
-from app.background.mailbox import addresses as mailbox
-from app.background.mailbox.checks import check_size
-from app.background.mailbox.control import Record, description_of
-from app.background.protocol import (
-    FRONT_DOOR,
-    AgentDescription,
+from app.background.gateway.protocol import (
     AgentList,
     AgentRequest,
-    Delivery,
     GetAgentState,
     ListAgents,
-    Outcome,
     ScheduleAgent,
     ScheduleRequest,
     SendAgentEvent,
+)
+from app.background.mailbox import addresses as mailbox
+from app.background.mailbox.checks import check_size
+from app.background.mailbox.control import RECORD_KEY, Record, description_of
+from app.background.protocol import (
+    FRONT_DOOR,
+    MAILBOX,
+    SCHEDULES,
+    AgentDescription,
+    Delivery,
+    Outcome,
     Started,
     StartRequest,
     Status,
@@ -34,7 +38,7 @@ from app.background.protocol import (
     WaitRequest,
 )
 from app.background.schedules import addresses as schedules
-from app.background.schedules.protocol import CreateSchedule, Schedule, ScheduleList
+from app.background.schedules.protocol import SCHEDULE_KEY, CreateSchedule, Schedule, ScheduleList
 from app.boundary import PATIENT_RETRIES, handler
 from app.errors import AgentFailed
 from app.text import clean
@@ -43,12 +47,14 @@ background_agents = restate.Service(FRONT_DOOR, description="Background agents: 
 _public = partial(handler, retries=PATIENT_RETRIES)  # a client may wait for months, or for a service that is down
 # A read leaves nothing behind, and a client that polls asks again anyway.
 _passing = partial(handler, journal_retention=timedelta(0), idempotency_retention=timedelta(minutes=1))
+_LISTED = RunOptions[list[tuple[str, dict[str, Any]]]](max_attempts=3)
 
 
 @_public(background_agents)
 async def schedule_agent(ctx: Context, request: ScheduleAgent) -> Started:
     """Start an agent. With an event: start it unless it runs, and send the event, in one. With a schedule: start it
-    again and again; the id is then that of the schedule."""
+    again and again. The id is then that of the schedule.
+    """
     check_size(request.agent_input, "agent_input")
     check_size(request.event and request.event.input, "The input of the event")
     start = StartRequest(
@@ -74,7 +80,7 @@ async def send_agent_event(ctx: Context, request: SendAgentEvent) -> Any:
 
 @_passing(background_agents)
 async def get_agent_state(ctx: Context, request: GetAgentState) -> Any:
-    """Ask a running agent for one of its @agent.state values; it sees all events that were accepted before."""
+    """Return one of the @agent.state values of a running agent. It has seen all events that were accepted before."""
     check_size(request.state_input, "state_input")
     delivery = Delivery(role="state", name=request.state_name, input=request.state_input, run_id=request.run_id)
     return await ask(ctx, request.agent_id, delivery)
@@ -82,7 +88,7 @@ async def get_agent_state(ctx: Context, request: GetAgentState) -> Any:
 
 @_public(background_agents)
 async def get_agent_result(ctx: Context, request: AgentRequest) -> Any:
-    """Wait for the end of an agent and return its result; an error with its text if it has none."""
+    """Wait for the end of an agent and return its result. Fails with its text if it has none."""
     waiter, ended = ctx.awakeable(type_hint=Outcome)
     await mailbox.WAIT.call(ctx, request.agent_id, WaitRequest(waiter=waiter, run_id=request.run_id))
     outcome = await ended
@@ -103,8 +109,8 @@ async def describe_agent(ctx: Context, request: AgentRequest) -> AgentDescriptio
 
 @_public(background_agents)
 async def list_agents(ctx: Context, request: ListAgents) -> AgentList:
-    """List agents, by id; `agent_name` and `status` choose."""
-    records = await ctx.run_typed("agents", admin.stored_records, RunOptions(max_attempts=3))
+    """List agents, by id. `agent_name` and `status` choose."""
+    records = await ctx.run_typed("agents", admin.stored, _LISTED, MAILBOX, RECORD_KEY)
     described = (description_of(key, Record(**record)) for key, record in sorted(records))
     wanted = [
         agent
@@ -122,7 +128,7 @@ async def cancel_agent(ctx: Context, request: AgentRequest) -> None:
 
 @_public(background_agents)
 async def terminate_agent(ctx: Context, request: AgentRequest) -> None:
-    """End an agent at once; none of its code runs any more."""
+    """End an agent at once. None of its code runs any more."""
     await mailbox.TERMINATE.call(ctx, request.agent_id, StopRequest(run_id=request.run_id))
 
 
@@ -134,18 +140,18 @@ async def purge_agent(ctx: Context, request: AgentRequest) -> None:
 
 @_public(background_agents)
 async def describe_schedule(ctx: Context, request: ScheduleRequest) -> Schedule:
-    """Say when a schedule is due, and what it has started, skipped, coalesced and missed."""
+    """Return when a schedule is due, and what it has started, skipped, coalesced and missed."""
     return await schedules.DESCRIBE.call(ctx, request.schedule_id, None)
 
 
 @_public(background_agents)
 async def list_schedules(ctx: Context) -> ScheduleList:
     """List schedules, by id."""
-    records = await ctx.run_typed("schedules", admin.stored_schedules, RunOptions(max_attempts=3))
+    records = await ctx.run_typed("schedules", admin.stored, _LISTED, SCHEDULES, SCHEDULE_KEY)
     return ScheduleList(schedules=tuple(Schedule.model_validate(record) for _, record in sorted(records)))
 
 
 @_public(background_agents)
 async def delete_schedule(ctx: Context, request: ScheduleRequest) -> None:
-    """Start nothing any more; the agents that it has started go on."""
+    """Delete a schedule. The agents that it has started go on."""
     await schedules.DELETE.call(ctx, request.schedule_id, None)

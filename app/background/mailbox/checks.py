@@ -1,6 +1,6 @@
 """What is refused before anything happens: starts, events and queries that cannot go well.
 
-Knows names, inputs and sizes; changes nothing.
+Knows the classes of this process, and asks Restate's admin API for others. Changes no agent.
 """
 
 import json
@@ -27,9 +27,8 @@ async def check_start(ctx: ObjectContext, request: StartRequest) -> StartRequest
 
     Durable: one entry.
     Errors: NotFound for what nobody serves, or what is no agent; Conflict where that cannot be asked; UsageError for
-    input or an event that does not fit; TooLarge.
+    input or an event that does not fit.
     """
-    check_size(request.input, f"The input of {request.agent_name}")
     name = request.agent_name
     # A run of a service that Restate does not know would hold its id until somebody registers that.
     found = await ctx.run_typed(f"is {name} served?", _look_up, _LOOK_UP, name)
@@ -59,7 +58,10 @@ async def answers_queries(ctx: ObjectSharedContext, agent_name: str) -> bool:
 
 
 def check_delivery(definition: AgentDefinition, delivery: Delivery) -> None:
-    """Errors: NotFound names what the agent has; UsageError for input that does not fit."""
+    """Check an event or a query against the class.
+
+    Errors: NotFound names what the agent has; UsageError for input that does not fit.
+    """
     handlers = definition.events if delivery.role == "event" else definition.states
     if delivery.name not in handlers:
         known = ", ".join(sorted(handlers)) or "none"
@@ -68,7 +70,10 @@ def check_delivery(definition: AgentDefinition, delivery: Delivery) -> None:
 
 
 def check_size(value: Any, what: str) -> None:
-    """Errors: TooLarge for what is stored, sent and replayed again and again."""
+    """Check the size of what is stored, sent and replayed again and again. Errors: TooLarge.
+
+    Checked once, where it comes in: what clients send at the front door, the input of a child in its mailbox.
+    """
     limit = get_settings().max_event_chars
     size = len(json.dumps(value, ensure_ascii=False))
     if size > limit:
@@ -78,7 +83,7 @@ def check_size(value: Any, what: str) -> None:
 
 
 async def _look_up(name: str) -> LookUp:
-    """Ask Restate for an agent; once for each that this process serves itself."""
+    """Ask Restate for an agent, once for each that this process serves itself."""
     local = registry.find_agent(name)
     if local is None or name not in _registered:
         try:

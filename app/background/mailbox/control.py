@@ -1,16 +1,21 @@
-"""The record of one agent as it is stored, and what a change of it wants done. Values only."""
+"""The record of one agent as it is stored, and what a change of it wants done.
+
+Values only. `rules.py` makes them, `effects.py` carries them out.
+"""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 from app.background.protocol import AgentDescription, Child, Event, Kind, Outcome, ParentClosePolicy, RunStart, Status
 from app.values import Stored
 
+RECORD_KEY = "agent"  # stored under it
+
 
 class Record(Stored):
-    """The control data of an agent. `handled`: the events up to there are no longer stored.
+    """The control data of an agent. The events up to number `handled` are no longer stored.
 
-    `queries` of the numbers up to `last_seq` were given to queries that went through the journal, not to events.
+    `queries` counts the numbers that went to queries through the journal, and not to events.
     """
 
     agent_name: str
@@ -31,6 +36,22 @@ class Record(Stored):
     outcome: Outcome | None = None
 
 
+class RecordChanges(TypedDict, total=False):
+    """The fields of a Record that change. Written down again so that mypy sees a misspelt one."""
+
+    status: Status
+    run_number: int
+    run_id: str
+    first_run_id: str
+    last_seq: int
+    queries: int
+    handled: int
+    closing: bool
+    cancelling: bool
+    waiters: tuple[str, ...]
+    outcome: Outcome | None
+
+
 def description_of(agent_id: str, record: Record, children: tuple[str, ...] = ()) -> AgentDescription:
     """Return a record as clients see it."""
     return AgentDescription(
@@ -46,7 +67,7 @@ def description_of(agent_id: str, record: Record, children: tuple[str, ...] = ()
 
 @dataclass(frozen=True)
 class StartRun:
-    """Send the run; `Mailbox.started` is told its id."""
+    """Send the run. `Mailbox.started` is told its id."""
 
     start: RunStart
 
@@ -92,7 +113,7 @@ class Refuse:
 
 @dataclass(frozen=True)
 class CancelRun:
-    """Ask the current run to end; its `finally` blocks run."""
+    """Ask the current run to end. Its `finally` blocks run."""
 
 
 @dataclass(frozen=True)

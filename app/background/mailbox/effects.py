@@ -1,6 +1,6 @@
 """What a change of a mailbox wants done, carried out: runs, events, answers, and what relatives are told.
 
-Decides nothing.
+What happens is decided in `rules.py`, here only by which calls.
 """
 
 from restate import ObjectContext

@@ -4,7 +4,7 @@ Pure: no I/O, no Restate. `service.py` loads a Mailbox, calls one method, carrie
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Unpack
 
 from app.background.mailbox.control import (
     Answer,
@@ -14,6 +14,7 @@ from app.background.mailbox.control import (
     Keep,
     KillRun,
     Record,
+    RecordChanges,
     Refuse,
     Signal,
     StartRun,
@@ -39,9 +40,9 @@ KILLED = "The run was ended from outside."
 
 
 class Mailbox:
-    """A working copy of one agent; `effects` are in the order in which they must happen.
+    """A working copy of one agent. `effects` are in the order in which they must happen.
 
-    `events` are the stored ones, needed only by what ends a run; `children` only by what ends the agent.
+    `events` are the stored ones, needed only by what ends a run. `children` are needed only by what ends the agent.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Mailbox:
     # What clients and parents do
 
     def start(self, request: StartRequest) -> bool:
-        """Start the agent, and send it the event if there is one; False if it runs and only gets the event.
+        """Start the agent, and send it the event if there is one. Return False if it runs and only gets the event.
 
         Errors: Conflict if it runs and there is no event for it, or if it is another agent.
         """
@@ -86,7 +87,7 @@ class Mailbox:
         return True
 
     def deliver(self, delivery: Delivery) -> int:
-        """Number an event, store it and send it to the run; return its number.
+        """Number an event, store it and send it to the run. Return its number.
 
         Errors: NotFound, Conflict.
         """
@@ -124,7 +125,7 @@ class Mailbox:
             self._set(waiters=(*record.waiters, waiter))
 
     def require_ended(self) -> None:
-        """Errors: NotFound; Conflict while the agent runs."""
+        """Check that the agent has ended. Errors: NotFound; Conflict while it runs."""
         if self.known().status is Status.RUNNING:
             raise Conflict(f"Agent {self.agent_id!r} is running: cancel or terminate it, then purge it")
 
@@ -157,7 +158,7 @@ class Mailbox:
             self.effects.append(CancelRun())
 
     def close(self, request: Close) -> None:
-        """Close the agent, unless events have come that the run must handle first; from then on it takes no more."""
+        """Close the agent, unless events have come that the run must handle first. From then on it takes no more."""
         record = self._fenced(request.run_id)
         if record is None:
             return
@@ -181,7 +182,7 @@ class Mailbox:
     # What children report
 
     def adopt(self, child: Child) -> None:
-        """Note a child; of an agent that has ended, the child gets what its policy says."""
+        """Note a child. If the agent has ended, the child gets what its policy says."""
         if self.record is None or self.record.status is not Status.RUNNING:
             self.effects.append(StopChild(child))
         else:
@@ -195,8 +196,7 @@ class Mailbox:
 
     def started(self, run_id: str) -> None:
         """Note the invocation of the run that was sent."""
-        first = self.record.first_run_id if self.record else ""
-        self._set(run_id=run_id, first_run_id=first or run_id)
+        self._set(run_id=run_id, first_run_id=self.known().first_run_id or run_id)
 
     # The moves
 
@@ -261,6 +261,5 @@ class Mailbox:
         self.children = children
         self.children_changed = True
 
-    def _set(self, **fields: Any) -> None:
-        if self.record is not None:
-            self.record = self.record.changed(**fields)
+    def _set(self, **fields: Unpack[RecordChanges]) -> None:
+        self.record = self.known().changed(**fields)

@@ -1,6 +1,6 @@
 """BackgroundAgent: directory and mailbox of one agent, keyed by agent_id. All that happens to it goes through here.
 
-The handlers are short: load, decide (in `rules.py`), carry out the effects, store. None waits for a run.
+A handler is short: load, decide (in `rules.py`), carry out the effects, store. None waits for a run.
 """
 
 from datetime import timedelta
@@ -27,11 +27,11 @@ from app.background.mailbox.addresses import (
     TERMINATE,
     WAIT,
 )
-from app.background.mailbox.checks import answers_queries, check_delivery, check_start
-from app.background.mailbox.control import Record, description_of
+from app.background.mailbox.checks import answers_queries, check_delivery, check_size, check_start
+from app.background.mailbox.control import RECORD_KEY, Record, description_of
 from app.background.mailbox.effects import carry_out
 from app.background.mailbox.rules import Mailbox
-from app.background.mailbox.store import CHILDREN_KEY, RECORD_KEY, Children, get, load, load_all, save
+from app.background.mailbox.store import CHILDREN_KEY, Children, get, load, load_all, save
 from app.background.protocol import (
     MAILBOX,
     AgentDescription,
@@ -54,7 +54,7 @@ from app.errors import UsageError
 
 background_agent = VirtualObject(
     MAILBOX,
-    description="Directory and mailbox of one background agent; BackgroundAgents is the way to it.",
+    description="Directory and mailbox of one background agent. Clients reach it through BackgroundAgents.",
     ingress_private=True,
     enable_lazy_state=True,
 )
@@ -157,7 +157,7 @@ async def next_run(ctx: ObjectContext, request: NextRun) -> None:
 
 @private_handler(background_agent, CLOSE, retries=PATIENT_RETRIES)
 async def close(ctx: ObjectContext, request: Close) -> None:
-    """Close the agent unless it must handle more events; the answer goes to the awakeable of the run."""
+    """Close the agent unless it must handle more events. The answer goes to the awakeable of the run."""
     mailbox = await load_all(ctx)
     mailbox.close(request)
     await _commit(ctx, mailbox)
@@ -184,9 +184,10 @@ async def run_died(ctx: ObjectContext, request: RunOfAgent) -> None:
 
 @private_handler(background_agent, START_CHILD, retries=PATIENT_RETRIES)
 async def start_child(ctx: ObjectContext, request: StartRequest) -> None:
-    """Start the agent as a child; the answer goes to the awakeable of the parent's run."""
+    """Start the agent as a child. The answer goes to the awakeable of the parent's run."""
     reply = request.reply or ""
     try:
+        check_size(request.input, f"The input of {request.agent_name}")  # no client, so nobody has checked it yet
         started = await _start(ctx, request)
     except UsageError as exc:
         ctx.reject_awakeable(reply, text_of(exc), status_of(exc))
@@ -225,14 +226,14 @@ async def _start(ctx: ObjectContext, request: StartRequest) -> Started:
 
 
 def _check_delivery(mailbox: Mailbox, delivery: Delivery) -> None:
-    """Check against the class, if it is one of ours. Errors: NotFound, UsageError."""
+    """Check against the class, if this process serves it. Errors: NotFound, UsageError."""
     definition = registry.find_agent(mailbox.known().agent_name)
     if definition is not None:
         check_delivery(definition, delivery)
 
 
 def _is_meant(mailbox: Mailbox, request: StopRequest) -> bool:
-    """Return whether the request is for this agent; a parent's is for its own running child only."""
+    """Return whether the request is for this agent. A parent's is for its own running child only."""
     if request.parent_id is None:
         return True
     record = mailbox.record

@@ -7,16 +7,13 @@ from typing import TypeVar, cast
 
 from restate import ObjectContext, ObjectSharedContext, RestateDurableFuture
 
-from app.background.mailbox.control import (
-    Record,
-)
+from app.background.mailbox.control import RECORD_KEY, Record
 from app.background.mailbox.rules import Mailbox
 from app.background.protocol import Child, Event
 from app.values import Stored
 
 S = TypeVar("S", bound=Stored)
 
-RECORD_KEY = "agent"
 CHILDREN_KEY = "children"
 
 
@@ -41,7 +38,7 @@ async def load_all(ctx: ObjectContext) -> Mailbox:
 
 
 def save(ctx: ObjectContext, mailbox: Mailbox) -> None:
-    """Store what changed; the events are stored one by one, with the effects of the change."""
+    """Store what changed. The events are stored one by one, with the effects of the change."""
     if mailbox.record is not None:
         ctx.set(RECORD_KEY, mailbox.record)
     if mailbox.children_changed:
@@ -53,5 +50,5 @@ def event_key(seq: int) -> str:
 
 
 def get(ctx: ObjectContext | ObjectSharedContext, key: str, model: type[S]) -> RestateDurableFuture[S | None]:
-    """Start to read one state key; reads that are started before the first is awaited share a round trip."""
+    """Start to read one state key. Reads that are started before the first is awaited share a round trip."""
     return cast("RestateDurableFuture[S | None]", ctx.get(key, type_hint=model))

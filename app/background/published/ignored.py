@@ -1,10 +1,11 @@
 """What code written for the published library says, and Restate has no use for: accepted, and said once.
 
-Knows only what was said; changes nothing.
+Logs, and changes nothing else.
 """
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from app.background.published.options import CloudConnectionOptions, ServiceOptions
 
@@ -26,6 +27,12 @@ def ignored(what: str, why: str) -> None:
     if what not in _said:
         _said.add(what)
         logger.warning("%s is accepted and changes nothing here: %s", what, why)
+
+
+@contextmanager
+def import_functions() -> Iterator[None]:
+    """Import functions inside of this, as the reference does. Agents are not sandboxed here, so nothing needs it."""
+    yield
 
 
 def say_what_is_ignored(options: CloudConnectionOptions | ServiceOptions | None) -> None:

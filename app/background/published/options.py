@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass
 class CloudConnectionOptions:
-    """Where the published library finds its engine; Restate is found by RESTATE_INGRESS_URL instead."""
+    """Where the published library finds its engine. Restate is found by RESTATE_INGRESS_URL instead."""
 
     engine_id: str | None = None
     api_key: str | None = None
@@ -25,7 +25,7 @@ class CloudConnectionOptions:
 class ServiceOptions:
     """Limits of a service.
 
-    Units: `rate_limit` is function calls a second on the service's task queue; `max_concurrent_function_runs` and
+    Units: `rate_limit` is function calls a second on the service's task queue, `max_concurrent_function_runs` and
     `max_concurrent_workflow_runs` count what runs at the same time in the process.
     """
 

@@ -1,6 +1,6 @@
 """Input that code may also write with its fields in order, as the published library's dataclasses allow.
 
-Owns the order only; what fits is checked by the model.
+Owns the order only. What fits is checked by the model.
 """
 
 from typing import Any

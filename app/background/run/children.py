@@ -1,6 +1,6 @@
 """Children: agents and workflows that an agent starts. Each has a mailbox of its own, where the start is decided.
 
-Knows how to start and to wait; what becomes of a child when its parent ends is decided by the parent's mailbox.
+Starts, waits and asks to end. What becomes of a child when its parent ends is decided by the parent's mailbox.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from restate import TerminalError
 from app.background.declare.definition import AgentDefinition, definition_of
 from app.background.declare.names import AgentId
 from app.background.declare.operation import to_json
+from app.background.failure import refusal_of
 from app.background.mailbox import addresses as mailbox
 from app.background.protocol import (
     DEFAULT_QUEUE,
@@ -27,7 +28,7 @@ from app.background.protocol import (
 )
 from app.background.run.current import current_run, uuid
 from app.durable import current_loop, wait_for
-from app.errors import AgentFailed, Conflict, NotFound, UsageError
+from app.errors import AgentFailed, UsageError
 from app.values import Stored, problems_of
 
 _AGENT_ID: TypeAdapter[str] = TypeAdapter(AgentId)
@@ -62,11 +63,11 @@ async def child_start(
     cancellation_type: ChildCancellation = ChildCancellation.WAIT_CANCELLATION_COMPLETED,
     execution_timeout: timedelta | None = None,
 ) -> ChildStart:
-    """Start a child and go on; without an id it gets a unique one.
+    """Start a child and go on. Without an id it gets a unique one.
 
-    Units: `execution_timeout` is a timedelta, None waits for ever; the child is terminated then, also if its parent
-    has ended. `cancellation_type` has no meaning here, where nobody waits for the child.
-    Durable: three journal entries; the child is started once.
+    Units: `execution_timeout` is a timedelta, None waits for ever. The child is terminated then, also if its parent has
+    ended. `cancellation_type` has no meaning here, where nobody waits for the child.
+    Durable: three journal entries. The child is started once.
     Errors: ValueError unless exactly one of `agent` and `workflow` is given; Conflict if the id is running;
     UsageError if the input does not fit.
     """
@@ -93,9 +94,9 @@ async def child_execute(
 ) -> Any:
     """Start a child and return its result.
 
-    Units: `execution_timeout` is a timedelta, None waits for ever; the child is terminated then.
+    Units: `execution_timeout` is a timedelta, None waits for ever. The child is terminated then.
     Durable: four journal entries, and a timer with a timeout.
-    Cancelling the awaiting task cancels the child, and waits for its end; `cancellation_type` may say otherwise.
+    Cancelling the awaiting task cancels the child and waits for its end, unless `cancellation_type` says otherwise.
     Errors: as child_start; AgentFailed with the child's text if it fails, is cancelled or terminated.
     """
     child = _Child(_one_of(agent, workflow), agent_id or workflow_id)
@@ -134,7 +135,7 @@ class _Child:
         try:
             started = await wait_for(answer)
         except TerminalError as exc:
-            raise _refusal(exc) from exc
+            raise refusal_of(exc) from exc
         return ChildStart(id=self._id, run_id=started.run_id)
 
     async def result(
@@ -167,7 +168,7 @@ class _Child:
 
 
 def _own_run_id() -> str | None:
-    """Return the id of this run; None for one of a version that did not send it, which must send the same again."""
+    """Return the id of this run, None for one of a version that did not send it: it must send the same again."""
     info = current_run().info
     return None if info.started_at is None else info.run_id
 
@@ -180,7 +181,7 @@ def _one_of(agent: type | None, workflow: type | None) -> AgentDefinition:
 
 
 def _checked(child_id: str) -> str:
-    """Errors: UsageError."""
+    """Return the id if it is one. Errors: UsageError."""
     try:
         return _AGENT_ID.validate_python(child_id)
     except ValidationError as exc:
@@ -189,9 +190,3 @@ def _checked(child_id: str) -> str:
 
 def _either(agent_input: Any, workflow_input: Any) -> Any:
     return workflow_input if agent_input is None else agent_input
-
-
-def _refusal(exc: TerminalError) -> Exception:
-    """Return the error of a child that could not be started."""
-    kinds: dict[int, type[UsageError]] = {NotFound.status: NotFound, Conflict.status: Conflict}
-    return kinds.get(exc.status_code, UsageError)(exc.message)

@@ -1,6 +1,6 @@
 """What agent code asks of the run it is in: who it is, how long its journal has become, that it starts afresh.
 
-Owns the current run as a context variable of the durable loop; executes nothing.
+Owns the current run as a context variable of the durable loop. `service.py` executes it.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _UNSET: Any = object()
 
 
 class ContinueAsNew(BaseException):
-    """`run` asks to start afresh; not an Exception, so that `except Exception` in an agent does not stop it."""
+    """`run` asks to start afresh. It is no Exception, so that `except Exception` in an agent does not stop it."""
 
     def __init__(self, next_input: Any, *, keeps_input: bool) -> None:
         super().__init__("continue as new")
@@ -42,7 +42,7 @@ class Run:
 
     @property
     def entries(self) -> int:
-        """About how many entries the journal of this run has; a query may ask too, from outside of the loop."""
+        """About how many entries the journal of this run has. A query may ask too, from outside of the loop."""
         return self._loop.entries
 
 
@@ -63,7 +63,7 @@ def current_run() -> Run:
 
 
 def agent_info() -> AgentInfo:
-    """Return who the agent is: agent_id, run_id, task_queue, run_number, parent_id, input."""
+    """Return what the agent knows of itself: agent_id, run_id, task_queue, run_number, parent_id, input."""
     return current_run().info
 
 
@@ -74,17 +74,17 @@ def uuid() -> str:
 
 
 async def sleep(seconds: float | timedelta) -> None:
-    """Wait. Units: seconds, or a timedelta.  Durable: a timer of the engine; it may be months."""
+    """Wait. Units: seconds, or a timedelta; it may be months.  Durable: a timer of the engine."""
     await asyncio.sleep(seconds.total_seconds() if isinstance(seconds, timedelta) else seconds)
 
 
 async def condition(
     fn: Callable[[], object], timeout: timedelta | float | None = None, *, timeout_summary: str | None = None
 ) -> None:
-    """Wait until `fn()` is true; it is asked again whenever the agent has done something.
+    """Wait until `fn()` is true. It is asked again whenever the agent has done something.
 
     Units: timeout is a timedelta or seconds, None waits for ever.
-    Durable: no journal entry of its own; with a timeout one timer.
+    Durable: no journal entry of its own, with a timeout one timer.
     Errors: TimeoutError; what `fn` raises.
     """
     del timeout_summary  # timers have no text in Restate's UI
@@ -118,10 +118,10 @@ def continue_as_new(
     args: Sequence[Any] = (),
     input: Any = _UNSET,  # noqa: A002 - the reference's name
 ) -> _Never:
-    """End this run and start the next with the same id and an empty journal; awaited or not, it does not return.
+    """End this run and start the next with the same id and an empty journal. Awaited or not, it does not return.
 
-    Shapes: the next `run` gets `arg`, or `input`, or the only one of `args`; the same input again without any.
-    Durable: events in flight finish first; those that come meanwhile go to the next run, in order.
+    Shapes: the next `run` gets `arg`, or `input`, or the only one of `args`, without any the same input again.
+    Durable: events in flight finish first. Those that come meanwhile go to the next run, in order.
     Errors: UsageError if JSON cannot carry the input; DefinitionError outside of `run` itself.
     """
     if asyncio.current_task() is not current_run().main:

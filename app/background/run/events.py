@@ -1,6 +1,6 @@
 """The run's side of the mailbox: takes events in order, gives each to its handler, answers who waits.
 
-Knows handlers and awakeables, not what `run` does. Handlers interleave; they start in the order of their events.
+Knows handlers and awakeables, not what `run` does. Handlers start in the order of their events, and interleave.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ _handling: ContextVar[int] = ContextVar("background_event", default=0)  # which 
 
 
 class Events:
-    """The events of one run; lives on the durable loop. `taken` is the number of the last one that was started."""
+    """The events of one run. It lives on the durable loop. `taken` is the number of the last one that was started."""
 
     def __init__(self, definition: AgentDefinition, instance: Any, start: RunStart, run_id: str) -> None:
         self._definition = definition
@@ -45,7 +45,7 @@ class Events:
         return set(self._open) <= {_handling.get()}
 
     def stop(self) -> None:
-        """Take no more events; the mailbox keeps them for the next run."""
+        """Take no more events. The mailbox keeps them for the next run."""
         self._receiver.cancel()
 
     def read(self, name: str, value: Any) -> Any:
@@ -66,7 +66,7 @@ class Events:
             raise error from error.__cause__
 
     async def finish(self) -> bool:
-        """Take no more events and wait for the handlers that are busy, as long as the grace; False if some go on."""
+        """Take no more events and wait for busy handlers, as long as the grace. Return False if some go on."""
         self.stop()
         if self._limits:
             return await self.settle()
@@ -75,12 +75,12 @@ class Events:
         return True
 
     async def drain(self, last: int) -> bool:
-        """Take all events up to `last`, and settle."""
+        """Take all events up to `last`, and settle. Return False if some handlers go on."""
         await condition(lambda: self.taken >= last)
         return await self.settle()
 
     async def settle(self) -> bool:
-        """Give busy handlers a while to finish, then cancel them and give them as long again; False if some go on."""
+        """Wait for busy handlers, then cancel them and wait as long again. Return False if some go on."""
         grace_s = get_settings().handler_grace_s
         if self._open:
             await asyncio.wait(list(self._open.values()), timeout=grace_s)
@@ -129,6 +129,7 @@ class Events:
 
     async def _answer(self, event: Event) -> Any:
         operation = self._operation(event.role, event.name)
+        # Checked again: the mailbox may be in a process that does not know the class, or knows another version of it.
         value = operation.function(self._instance, *operation.arguments(event.input))
         return to_json(await value if event.role == "event" else value, f"What {operation.title} returns")
 
@@ -146,7 +147,7 @@ class Events:
             current_loop().ctx.reject_awakeable(event.reply, text, status)
 
     def _acknowledge(self) -> None:
-        """Now and then, let the mailbox forget what is handled."""
+        """Tell the mailbox, after every 100 events, what is handled: it forgets that."""
         through = min(self._open) - 1 if self._open else self.taken
         if through - self._acknowledged >= ACK_EVERY:
             self._acknowledged = through

@@ -1,6 +1,6 @@
-"""Who an agent is, as its code reads it: our words, and those of the published library for the same.
+"""What an agent may know of itself while it runs: our words, and those of the published library for the same.
 
-Values only; filled by `service.py`.
+Values only, filled by `service.py`.
 """
 
 from datetime import UTC, datetime
@@ -8,12 +8,12 @@ from typing import Any
 
 from app import durable
 from app.background.protocol import Kind
+from app.background.published.workflow_words import NAMESPACE, WorkflowWords
 from app.values import Stored
 
 # Waking a suspended run replays its journal, about 60 µs for each entry.
 CONTINUE_AS_NEW_AFTER = 2000  # journal entries
 
-NAMESPACE = "default"
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -25,7 +25,7 @@ class ParentInfo(Stored):
     namespace: str = NAMESPACE
 
 
-class AgentInfo(Stored):
+class AgentInfo(WorkflowWords, Stored):
     """The current run. `started_at` is None in a run that began before it was recorded."""
 
     agent_id: str
@@ -44,18 +44,8 @@ class AgentInfo(Stored):
     # The published library's names
 
     @property
-    def workflow_id(self) -> str:
-        """The same as `agent_id`."""
-        return self.agent_id
-
-    @property
-    def workflow_type(self) -> str:
-        """The same as `agent_name`."""
-        return self.agent_name
-
-    @property
     def namespace(self) -> str:
-        """There is one."""
+        """The only one."""
         return NAMESPACE
 
     @property
@@ -72,12 +62,12 @@ class AgentInfo(Stored):
 
     @property
     def first_execution_run_id(self) -> str:
-        """The first run of the agent; this one, unless it has continued as new."""
+        """The first run of the agent: this one, unless it has continued as new."""
         return self.first_run_id or self.run_id
 
     @property
     def start_time(self) -> datetime:
-        """When the run began; 1970 if it began before that was recorded."""
+        """When the run began, 1970 if it began before that was recorded."""
         return self.started_at or _EPOCH
 
     @property

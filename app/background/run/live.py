@@ -1,6 +1,7 @@
 """The runs that are live in this process, and the queries that wait for one: an answer comes from its memory.
 
-Knows nothing of Restate. All of it happens on one event loop, and a run changes only between two of its rests.
+Knows of Restate only that a TerminalError ends a run. All of it happens on one event loop, and a run changes only
+between two of its rests.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ class Readable(Protocol):
 
 
 class Attempt:
-    """One attempt of a run in this process; `events` are there once the agent was made."""
+    """One attempt of a run in this process. `events` are there once the agent was made."""
 
     def __init__(self, runs: "LiveRuns", run_id: str) -> None:
         self._runs = runs
@@ -45,7 +46,7 @@ class Attempt:
         self.events: Readable | None = None
 
     def at_rest(self) -> None:
-        """Answer the queries that wait: nothing is known that the run has not done."""
+        """Answer the queries that wait: the run has done all that it knows of."""
         self._rested = True
         for waiting in self._runs.waiting(self._run_id):
             waiting.try_at(self)
@@ -84,7 +85,7 @@ class _Waiting:
             self.answered.set_result(answer)
 
     async def outcome(self, *, or_seen: bool, timeout_s: float) -> bool:
-        """Wait for an answer, or also for an attempt; return whether it is there."""
+        """Wait for an answer, with `or_seen` also for an attempt. Return whether there is an answer."""
         waits: list[asyncio.Future[Any]] = [self.answered]
         if or_seen:
             waits.append(asyncio.ensure_future(self.seen.wait()))
@@ -110,7 +111,7 @@ class LiveRuns:
 
     @contextmanager
     def attempt(self, run_id: str) -> Iterator[Attempt]:
-        """Be live; a TerminalError, or no error at all, is the end of the run."""
+        """Be live for one attempt. A TerminalError, or no error at all, is the end of the run."""
         attempt = self._attempts[run_id] = Attempt(self, run_id)
         self._elsewhere.pop(run_id, None)
         for waiting in self.waiting(run_id):
@@ -176,7 +177,7 @@ class LiveRuns:
         return waiting.answered.result() if waiting.answered.done() else ELSEWHERE
 
     async def _wake(self, run_id: str, wake: Wake) -> bool | None:
-        """Wake a run once for all that wait for it; None if that cannot be done."""
+        """Wake a run once for all that wait for it. Return None if that cannot be done."""
         under_way = self._wakes.get(run_id)
         if under_way is None:
             under_way = self._wakes[run_id] = asyncio.ensure_future(wake(run_id))

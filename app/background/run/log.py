@@ -1,4 +1,7 @@
-"""The log of agents: five levels, data beside the message, silent while a replay repeats what was logged before."""
+"""The log of agents: five levels, data beside the message, silent while a replay repeats what was logged before.
+
+Where lines go is decided by the logging of the process.
+"""
 
 import logging
 from typing import Any

@@ -1,6 +1,6 @@
 """One run of one agent: a Restate service named after the class, whose handler `run` executes it on the durable loop.
 
-Owns how a run begins and ends; what an agent may call in between is in `current.py`, `step.py` and `children.py`.
+Owns how a run begins and ends. What an agent may call in between is in `current.py`, `step.py` and `children.py`.
 """
 
 import asyncio
@@ -19,7 +19,18 @@ from app.background.engine import admin
 from app.background.engine.standstill import CHANGED_CLASS, WAYS_OUT_OF_CHANGE
 from app.background.failure import MAX_TEXT, ends_attempt, status_of, text_of
 from app.background.mailbox import addresses as mailbox
-from app.background.protocol import RUN, Close, End, NextRun, Outcome, RunOfAgent, RunStart, Status
+from app.background.protocol import (
+    FINGERPRINT_KEY,
+    KIND_KEY,
+    RUN,
+    Close,
+    End,
+    NextRun,
+    Outcome,
+    RunOfAgent,
+    RunStart,
+    Status,
+)
 from app.background.query import QUERY, Query, QueryAnswer
 from app.background.run.addresses import KILL
 from app.background.run.current import ContinueAsNew, Run, enter
@@ -44,14 +55,14 @@ def run_service(definition: AgentDefinition, *, idle: timedelta | None = IDLE) -
     service = restate.Service(
         definition.name,
         description=definition.description,
-        metadata={"kind": definition.kind, "fingerprint": definition.fingerprint},
+        metadata={KIND_KEY: definition.kind, FINGERPRINT_KEY: definition.fingerprint},
         ingress_private=True,
         inactivity_timeout=idle,
         invocation_retry_policy=PATIENT_RETRIES,
     )
 
     async def run(ctx: restate.Context, start: RunStart) -> Any:
-        """One run of the agent, from its start or the last continue-as-new to the next or the end."""
+        """Run the agent, from its start or the last continue-as-new to the next or the end."""
         with live_runs.attempt(ctx.request().id) as attempt:
             started_at = await _require_same_class(ctx, definition, start, attempt)
             watch_rest(ctx, attempt.at_rest)
@@ -96,7 +107,7 @@ async def _require_same_class(
 
 
 class _AgentRun:
-    """The course of one run; lives on the durable loop."""
+    """The course of one run. It lives on the durable loop."""
 
     def __init__(
         self,
@@ -191,7 +202,10 @@ class _AgentRun:
             self._have_itself_killed()
 
     def _have_itself_killed(self) -> None:
-        """Handlers that cannot be cancelled would keep the run for ever; its agent has ended or has the next one."""
+        """Have this run killed: handlers that cannot be cancelled would keep it for ever.
+
+        Its agent has ended or has the next run.
+        """
         run = RunOfAgent(agent_id=self._start.agent_id, run_id=self._run_id)
         KILL.send(self._ctx, run, delay=AFTER_THE_REPORT)
 

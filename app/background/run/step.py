@@ -1,6 +1,6 @@
 """`agent.step`: the caller's side of a function. The function runs in an invocation of its own.
 
-So the agent is suspended meanwhile, and still hears events, timers and cancellations. Knows limits, not functions.
+So the agent is suspended meanwhile, and still hears events, timers and cancellations. Runs no function itself.
 """
 
 import asyncio
@@ -12,10 +12,11 @@ from typing import Any, TypedDict, TypeVar, Unpack, overload
 from pydantic import BaseModel
 from restate import TerminalError
 
+from app.background.declare.definition import definition_of_function
 from app.background.declare.operation import to_json
 from app.background.declare.retry import DEFAULT_RETRY, RetryPolicy
-from app.background.function import definition_of_function
-from app.background.functions.routes import called_at, function_service, functions_service, why_not_served
+from app.background.functions.addresses import called_at, function_service, functions_service
+from app.background.functions.served import why_not_served
 from app.background.protocol import DEFAULT_QUEUE, FunctionCall
 from app.background.run.current import current_run
 from app.durable import Call, current_loop, to_step_failed, wait_for
@@ -66,19 +67,19 @@ async def step(
     heartbeat_timeout: timedelta | None = None,
     retry_policy: RetryPolicy | None = None,
 ) -> Any:
-    """Run `function` outside of the agent and journal its result; a replay returns the journaled value.
+    """Run `function` outside of the agent and journal its result. A replay returns the journaled value.
 
-    Shapes: function(input) -> JSON value or what its return annotation says; plain functions run in a thread.
-    Units: timeouts are timedeltas; start_to_close is for each attempt, schedule_to_close for all, schedule_to_start
+    Shapes: function(input) -> JSON value or what its return annotation says. Plain functions run in a thread.
+    Units: timeouts are timedeltas: start_to_close is for each attempt, schedule_to_close for all, schedule_to_start
     until the first begins, heartbeat between two `function.heartbeat()`. None waits for ever.
-    Durable: three journal entries, one more for the first step of a run; at least once: an attempt runs again if its
+    Durable: three journal entries, one more for the first step of a run. At least once: an attempt runs again if its
     process dies.
     Cancelling the awaiting task aborts the function and waits for its end.
     Errors: StepFailed with the text and the type of what was raised; UsageError if the input does not fit.
     """
     definition = definition_of_function(function)
     value = to_json(function_input, f"The input of {definition.title}")
-    definition.arguments(value)
+    definition.arguments(value)  # refused here without a call; the process of the function makes its own of the JSON
     service, key = await _route(task_queue, definition.name)
     started = _Started(schedule_to_start_timeout)
     policy = retry_policy or DEFAULT_RETRY
@@ -102,7 +103,10 @@ async def step(
 
 
 def _caller(schedule_to_close: timedelta | None) -> dict[str, Any]:
-    """Return what a function may know of its caller; a run that began before this was sent must send the same again."""
+    """Return what a function may know of its caller.
+
+    A run that began before that was sent must send the same as then: nothing.
+    """
     info = current_run().info
     if info.started_at is None:
         return {}

@@ -1,4 +1,7 @@
-"""BackgroundRuns: looks after runs from outside, where a mailbox must not wait. Watches for their death, kills them."""
+"""BackgroundRuns: looks after runs from outside, where a mailbox must not wait. Watches for their death, kills them.
+
+Tells mailboxes and schedules, and decides nothing for them.
+"""
 
 import restate
 from restate import Context, TerminalError
@@ -21,7 +24,7 @@ logger = get_logger("background")
 
 @private_handler(background_runs, WATCH, retries=PATIENT_RETRIES)
 async def watch(ctx: Context, run: RunOfAgent) -> None:
-    """Wait for the end of a run, and tell the mailbox if the run did not live to do it; suspended meanwhile."""
+    """Wait for the end of a run, and tell the mailbox if the run did not live to do it. Suspended meanwhile."""
     try:
         await ctx.attach_invocation(run.run_id)
     except TerminalError as exc:

@@ -1,4 +1,7 @@
-"""The handlers of BackgroundSchedule. Names are stored in journals: they change only with a migration note."""
+"""The handlers of BackgroundSchedule.
+
+Names are stored in journals: they change only with a migration note.
+"""
 
 from types import NoneType
 

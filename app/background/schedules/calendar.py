@@ -1,6 +1,6 @@
 """Times of a calendar: fields of ranges, which all must fit, in a time zone. Pure.
 
-A local time that the clock skips does not come; one that comes twice comes once, the first time.
+A local time that the clock skips does not come. One that comes twice comes once, the first time.
 """
 
 from bisect import bisect_left
@@ -26,7 +26,7 @@ _LOOK_AHEAD_DAYS = 366 * 9  # 29 February comes after at most eight years
 
 
 class ScheduleRange(Positional):
-    """`start` to `end`, both included, in steps; without an end, only the start."""
+    """`start` to `end`, both included, in steps. Without an end, only the start."""
 
     start: int
     end: int = 0
@@ -45,7 +45,7 @@ Ranges = tuple[ScheduleRange, ...]
 
 
 class ScheduleCalendarSpec(Positional):
-    """The times of which all fields fit; without `year` all years do. Midnight of each day, if nothing is said."""
+    """The times of which all fields fit. Without `year` all years do. Midnight of each day, if nothing is said."""
 
     second: Ranges = (ScheduleRange(0),)
     minute: Ranges = (ScheduleRange(0),)
@@ -67,7 +67,7 @@ class ScheduleCalendarSpec(Positional):
         return self
 
     def next_after(self, moment: datetime, zone: ZoneInfo) -> datetime | None:
-        """Return the first time after `moment`, in UTC; None if there is none in the next nine years."""
+        """Return the first time after `moment`, in UTC, None if there is none in the next nine years."""
         today = moment.astimezone(zone).date()
         for day in range(_LOOK_AHEAD_DAYS):
             found = self._first_of_day(today + timedelta(days=day), moment, zone)
@@ -76,7 +76,7 @@ class ScheduleCalendarSpec(Positional):
         return None
 
     def fits(self, moment: datetime, zone: ZoneInfo) -> bool:
-        """Return whether `moment` is one of the times; parts of seconds do not count."""
+        """Return whether `moment` is one of the times. Parts of seconds do not count."""
         local = moment.astimezone(zone)
         clock = ((self.hour, local.hour), (self.minute, local.minute), (self.second, local.second))
         return self._fits_day(local.date()) and all(value in _values(ranges) for ranges, value in clock)

@@ -1,4 +1,7 @@
-"""What schedules are told, store and answer. Shapes only: fields change only with a migration note."""
+"""What schedules are told, store and answer.
+
+Shapes only. Fields change only with a migration note.
+"""
 
 from datetime import UTC, datetime
 
@@ -6,6 +9,7 @@ from app.background.protocol import StartRequest
 from app.background.schedules.spec import ScheduleSpec
 from app.values import Stored
 
+SCHEDULE_KEY = "schedule"  # a Schedule is stored under it
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
@@ -41,7 +45,7 @@ class ScheduleList(Stored):
 
 
 class Tick(Stored):
-    """A time that was due; `created_at` fences it: a schedule of the same name that came later ignores it."""
+    """A time that was due. `created_at` fences it: a schedule of the same name that came later ignores it."""
 
     created_at: datetime
     due: datetime

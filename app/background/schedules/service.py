@@ -1,10 +1,9 @@
 """BackgroundSchedule: starts an agent again and again, keyed by schedule id. Each start is an agent of its own.
 
-Owns what is due and what was started, skipped or coalesced; when that is, is in `spec.py`.
+Owns what was started, skipped or coalesced. When a schedule is due is in `spec.py`.
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from restate import ObjectContext, ObjectSharedContext, TerminalError, VirtualObject
 
@@ -14,7 +13,7 @@ from app.background.mailbox.checks import check_start
 from app.background.protocol import SCHEDULES, ScheduleEnd, Status
 from app.background.run.addresses import WATCH_SCHEDULED
 from app.background.schedules.addresses import CREATE, DELETE, DESCRIBE, RELEASED, TICK
-from app.background.schedules.protocol import CreateSchedule, Schedule, Tick
+from app.background.schedules.protocol import SCHEDULE_KEY, CreateSchedule, Schedule, Tick
 from app.boundary import PATIENT_RETRIES, private_handler
 from app.errors import Conflict, NotFound
 
@@ -22,12 +21,10 @@ background_schedule = VirtualObject(
     SCHEDULES, description="Starts a background agent again and again.", ingress_private=True, enable_lazy_state=True
 )
 
-_RECORD = "schedule"
-
 
 @private_handler(background_schedule, CREATE, retries=PATIENT_RETRIES)
 async def create(ctx: ObjectContext, request: CreateSchedule) -> Schedule:
-    """Create the schedule. Errors: Conflict if there is one; what check_start says of an agent that cannot start."""
+    """Create the schedule. Errors: Conflict if there is one; those of check_start for an agent that cannot start."""
     if await _load(ctx) is not None:
         raise Conflict(f"There is a schedule {ctx.key()!r} already: delete_schedule it first, or choose another id")
     start = await check_start(ctx, request.start)
@@ -41,7 +38,7 @@ async def create(ctx: ObjectContext, request: CreateSchedule) -> Schedule:
 
 @private_handler(background_schedule, TICK, retries=PATIENT_RETRIES)
 async def tick(ctx: ObjectContext, tick: Tick) -> None:
-    """Start the agent, or note why not; then wait for the next time."""
+    """Start the agent, or note why not. Then wait for the next time."""
     schedule = await _load(ctx)
     if schedule is None or schedule.created_at != tick.created_at:
         return
@@ -64,16 +61,16 @@ async def tick(ctx: ObjectContext, tick: Tick) -> None:
 
 @private_handler(background_schedule, RELEASED, retries=PATIENT_RETRIES)
 async def released(ctx: ObjectContext, tick: Tick) -> None:
-    """The agent that was busy has ended: start what was coalesced."""
+    """Start what was coalesced, as the agent that was busy has ended."""
     schedule = await _load(ctx)
     if schedule is not None and schedule.created_at == tick.created_at and schedule.pending:
         started = await _start(ctx, schedule.changed(pending=False), tick.due)
-        ctx.set(_RECORD, started)
+        ctx.set(SCHEDULE_KEY, started)
 
 
 @private_handler(background_schedule, DELETE, retries=PATIENT_RETRIES)
 async def delete(ctx: ObjectContext) -> None:
-    """Start nothing any more; what was started goes on. Errors: NotFound."""
+    """Delete the schedule. What was started goes on. Errors: NotFound."""
     if await _load(ctx) is None:
         raise NotFound(f"There is no schedule {ctx.key()!r}")
     ctx.clear_all()
@@ -81,7 +78,7 @@ async def delete(ctx: ObjectContext) -> None:
 
 @private_handler(background_schedule, DESCRIBE, kind="shared", retries=PATIENT_RETRIES)
 async def describe(ctx: ObjectSharedContext) -> Schedule:
-    """Say what the schedule has done and when it is due. Errors: NotFound."""
+    """Return what the schedule has done and when it is due. Errors: NotFound."""
     schedule = await _load(ctx)
     if schedule is None:
         raise NotFound(f"There is no schedule {ctx.key()!r}")
@@ -90,14 +87,12 @@ async def describe(ctx: ObjectSharedContext) -> Schedule:
 
 async def _start(ctx: ObjectContext, schedule: Schedule, due: datetime) -> Schedule:
     agent_id = f"{ctx.key()}-{due:%Y%m%dT%H%M%SZ}"
-    changes: dict[str, Any]
     try:
+        # Checks again what `create` has checked: the class may have changed since.
         await mailbox.START.call(ctx, agent_id, schedule.start)
     except TerminalError as exc:  # the next time may go better; until then it can be read here
-        changes = {"problem": f"{due:%Y-%m-%d %H:%M:%S}: {exc.message}"}
-    else:
-        changes = {"last_agent_id": agent_id, "started": schedule.started + 1, "problem": None}
-    return schedule.changed(**changes)
+        return schedule.changed(problem=f"{due:%Y-%m-%d %H:%M:%S}: {exc.message}")
+    return schedule.changed(last_agent_id=agent_id, started=schedule.started + 1, problem=None)
 
 
 async def _is_busy(ctx: ObjectContext, schedule: Schedule) -> bool:
@@ -118,12 +113,12 @@ def _arm(ctx: ObjectContext, schedule: Schedule, due: datetime, now: datetime) -
         delay = next_at + schedule.spec.delay_of(next_at, ctx.key()) - now
         next_tick = Tick(created_at=armed.created_at, due=next_at)
         TICK.send(ctx, ctx.key(), next_tick, delay=max(delay, timedelta(milliseconds=1)))
-    ctx.set(_RECORD, armed)
+    ctx.set(SCHEDULE_KEY, armed)
     return armed
 
 
 async def _load(ctx: ObjectContext | ObjectSharedContext) -> Schedule | None:
-    return await ctx.get(_RECORD, type_hint=Schedule)
+    return await ctx.get(SCHEDULE_KEY, type_hint=Schedule)
 
 
 async def _now(ctx: ObjectContext) -> datetime:

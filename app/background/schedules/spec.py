@@ -1,4 +1,7 @@
-"""When a scheduled agent is due: intervals, cron expressions and calendars in a time zone. Pure."""
+"""When a scheduled agent is due: intervals, cron expressions and calendars in a time zone.
+
+Values only. Starts nothing.
+"""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -44,7 +47,7 @@ class ScheduleSpec(Positional):
 
     Cron expressions have five fields, or six with seconds first, and follow Debian's cron when clocks change: a time
     that is skipped runs right after the change, one that comes twice runs once. Nothing is due before `start_at` and
-    after `end_at`; each start is late by up to `jitter`, at random. `when_busy` says what happens if the last agent
+    after `end_at`. Each start is late by up to `jitter`, at random. `when_busy` says what happens if the last agent
     still runs: `skip` this time, or `coalesce` it with others into one start when that agent has ended.
     """
 
@@ -86,7 +89,7 @@ class ScheduleSpec(Positional):
         return self
 
     def next_after(self, moment: datetime) -> datetime | None:
-        """Return the first time after `moment`, in UTC; None if there is none any more."""
+        """Return the first time after `moment`, in UTC, None if there is none any more."""
         if self.start_at is not None:
             moment = max(moment, self.start_at - timedelta(microseconds=1))
         for _ in range(_MAX_SKIPPED):
@@ -110,9 +113,9 @@ class ScheduleSpec(Positional):
             yield moment
 
     def delay_of(self, due: datetime, name: str) -> timedelta:
-        """Return by how much the start that is due is late: at random, the same whenever it is asked.
+        """Return by how much a start is late, less than the time to the next one.
 
-        It is never as late as the next time.
+        It is random, but always the same for the same time.
         """
         if self.jitter is None:
             return timedelta(0)

@@ -1,6 +1,6 @@
 """What one process serves, and which part of it Restate is told: the rest is there, but for others to serve.
 
-Speaks ASGI; asks nobody and decides nothing.
+Speaks ASGI. What is withheld is decided in `takeover.py`.
 """
 
 from collections.abc import Iterable
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from restate import Service, VirtualObject
 
+from app.background.functions.addresses import is_functions_service
 from app.background.protocol import RESERVED
 from app.hosting.endpoint import build_endpoint
 from app.settings import get_settings
@@ -20,11 +21,11 @@ RestateService = Service | VirtualObject
 
 def is_shared(service: RestateService) -> bool:
     """Return whether every process could serve it: what all agents share, and the door for older calls of functions."""
-    return service.name in RESERVED or (isinstance(service, VirtualObject) and service.name.endswith(".functions"))
+    return service.name in RESERVED or (isinstance(service, VirtualObject) and is_functions_service(service.name))
 
 
 class Offer:
-    """The application of a process. Calls of all its services are answered; `withheld` ones are not in its manifest."""
+    """The application of a process. It answers calls of all its services, and names those that are not `withheld`."""
 
     def __init__(self) -> None:
         self._services: dict[str, RestateService] = {}
@@ -40,7 +41,7 @@ class Offer:
         return frozenset(name for name, service in self._services.items() if is_shared(service))
 
     def add(self, services: Iterable[RestateService]) -> None:
-        """Serve more; of two services with one name the first stays, they are the same."""
+        """Serve more. Of two services with one name the first stays: they are the same."""
         for service in services:
             self._services.setdefault(service.name, service)
 
@@ -51,7 +52,7 @@ class Offer:
         await self._application(names)(scope, receive, send)
 
     def _application(self, names: frozenset[str]) -> "ASGIFramework":
-        """Return the SDK's application for some services; each makes its own, so they are kept."""
+        """Return the SDK's application for some services. Each set needs one of its own, so they are kept."""
         if names not in self._applications:
             chosen = [service for name, service in self._services.items() if name in names]
             self._applications[names] = build_endpoint(chosen, get_settings())

@@ -12,9 +12,8 @@ from typing import Any
 import httpx
 
 from app.background.declare import registry
-from app.background.declare.definition import definition_of
+from app.background.declare.definition import definition_of, definition_of_function
 from app.background.engine import deployments
-from app.background.function import definition_of_function
 from app.background.functions.limits import Limits
 from app.background.functions.service import limit
 from app.background.published.options import ResourceOptions, ServiceOptions

@@ -1,19 +1,17 @@
 """From declarations to Restate services: what a process must serve for its agents, workflows and functions.
 
-Builds and registers names in this process; starts nothing.
+Builds services, and makes names known in this process. Starts nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 from restate import Service, VirtualObject
 
 from app.background.declare import registry
-from app.background.declare.definition import AgentDefinition, definition_of
+from app.background.declare.definition import AgentDefinition, definition_of, definition_of_function
 from app.background.declare.names import NAME
-from app.background.function import definition_of_function
 from app.background.functions.service import functions_object, service_of_function
 from app.background.gateway.service import background_agents
 from app.background.mailbox.service import background_agent
@@ -60,12 +58,6 @@ def services(
     if functions:
         built.append(functions_object(task_queue, inactivity_timeout=silence))
     return built
-
-
-@contextmanager
-def import_functions() -> Iterator[None]:
-    """Import functions inside of this, as the reference does; nothing needs it here, where agents are not sandboxed."""
-    yield
 
 
 def _check_name(definition: AgentDefinition) -> None:

@@ -15,7 +15,7 @@ import httpx
 from app.background.declare import registry
 from app.background.engine import deployments
 from app.background.engine.deployments import Deployment
-from app.background.functions.routes import function_service, functions_service
+from app.background.functions.addresses import function_service, functions_service
 from app.background.protocol import RESERVED
 from app.errors import AgentError
 from app.hosting.place import Place, is_same_place
@@ -150,7 +150,7 @@ async def standing_by(place: Place) -> AsyncIterator[None]:
 
 
 def served_elsewhere(known: list[Deployment], names: frozenset[str], uri: str) -> dict[Deployment, frozenset[str]]:
-    """Return, by deployment, those of `names` of which another than the one at `uri` is the latest."""
+    """Return which of `names` are served elsewhere than at `uri`, by the deployment that new calls go to."""
     found: dict[Deployment, frozenset[str]] = {}
     for name, deployment in deployments.latest(known).items():
         if name in names and not is_at(deployment, uri):
@@ -159,7 +159,7 @@ def served_elsewhere(known: list[Deployment], names: frozenset[str], uri: str) -
 
 
 def is_at(deployment: Deployment, uri: str) -> bool:
-    """Return whether a deployment is at `uri`; `localhost` and 127.0.0.1 are one place."""
+    """Return whether a deployment is at `uri`. `localhost` and 127.0.0.1 are one place."""
     return deployment.uri is not None and is_same_place(deployment.uri, uri)
 
 

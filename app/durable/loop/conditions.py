@@ -1,6 +1,6 @@
 """The conditions that durable code waits for: predicates that are asked after every callback.
 
-They do not know when that is; the loop asks.
+They do not run callbacks: the loop does, and calls `wake`.
 """
 
 import contextvars
@@ -19,7 +19,7 @@ class Conditions:
         self._waiting: list[tuple[Predicate, DurableFuture[None]]] = []
 
     def add(self, predicate: Predicate, future: DurableFuture[None]) -> None:
-        """Complete `future` once `predicate()` is true; it is asked in the context of this moment."""
+        """Complete `future` once `predicate()` is true. It is asked in the context of this moment."""
         self._waiting.append((functools.partial(contextvars.copy_context().run, predicate), future))
 
     def wake(self) -> None:
@@ -32,6 +32,7 @@ class Conditions:
 
 
 def _waits(predicate: Predicate, future: DurableFuture[None]) -> bool:
+    """Ask a predicate and return whether its future still waits."""
     if future.done():
         return False
     try:

@@ -39,10 +39,11 @@ _MOST_CALLBACKS = 1_000_000  # between two completions, about two seconds of a p
 class DurableLoop(ReplayedLoop):
     """The loop of one attempt of one invocation.
 
-    `place` is how far it is: the number of futures completed; `seen` is where an earlier attempt has been, -1 nowhere.
+    `place` is the number of futures that have completed. `seen` is the place that an earlier attempt has reached, -1 if
+    there was none.
 
-    Durable: `time()` starts at 0 in every attempt and moves only when a timer fires, so it is the same in a replay; it
-    measures delays, it does not tell the time of day. Timers of one instant fire together, as in asyncio: those that
+    Durable: `time()` starts at 0 in every attempt and moves only when a timer fires, so it is the same in a replay. It
+    measures delays and does not tell the time of day. Timers of one instant fire together, as in asyncio: those that
     were made between the same two completions for the same time.
     Errors: what needs sockets, threads or processes raises DeterminismError, which names the way out.
     """
@@ -97,7 +98,7 @@ class DurableLoop(ReplayedLoop):
         return future
 
     def wait_until(self, predicate: Callable[[], object]) -> asyncio.Future[None]:
-        """Return a future that is done once `predicate()` is true; it is asked after every callback."""
+        """Return a future that is done once `predicate()` is true. It is asked after every callback."""
         future: DurableFuture[None] = DurableFuture(loop=self)
         if predicate():
             future.set_result(None)
@@ -118,7 +119,7 @@ class DurableLoop(ReplayedLoop):
         return [task for task in self._tasks if not task.done()]
 
     def complete(self, durable: RestateDurableFuture[T], value: T | None, error: Exception | None) -> None:
-        """Hand in the outcome of a durable future; whoever waits runs at the next `drain`."""
+        """Hand in the outcome of a durable future. Whoever waits for it runs at the next `drain`."""
         waiter = self._pending.pop(durable, None)
         if waiter is None:  # a timer that has fired together with another, or what is waited for no more
             return
@@ -166,7 +167,7 @@ class DurableLoop(ReplayedLoop):
     def close_abandoned(self) -> None:
         """End what the attempt leaves in the middle, newest first, without letting it reach the engine.
 
-        A `finally` block runs with AttemptOver; all it starts on this loop raises that again, or does nothing.
+        A `finally` block runs with AttemptOver. All that it starts on this loop raises that again, or does nothing.
         Raises nothing, whatever durable code does.
         """
         self._dead = True
@@ -184,7 +185,7 @@ class DurableLoop(ReplayedLoop):
         return running(self, adopt_generator=self._generators.adopt)
 
     def _refuse_engine(self) -> Any:
-        """Raise AttemptOver; but who asks on and on would never come to a wait, where a coroutine can be left."""
+        """Raise AttemptOver. Who asks on and on gets Nowhere, and so comes to a wait, where a coroutine can be left."""
         self._refused += 1
         if self._refused < _MOST_REFUSALS:
             raise AttemptOver

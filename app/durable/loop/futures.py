@@ -1,6 +1,6 @@
 """Futures, tasks and timers of the durable loop: those of asyncio, with an order and names that every replay shares.
 
-They hold no logic of the loop.
+They do not run callbacks, which is the loop's work.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class AttemptOver(BaseException):
-    """This attempt of the invocation has ended; durable code that runs on must unwind without touching the engine."""
+    """This attempt of the invocation has ended. Durable code that runs on must unwind without touching the engine."""
 
 
 class NumberingLoop(asyncio.AbstractEventLoop):
@@ -33,7 +33,7 @@ class NumberingLoop(asyncio.AbstractEventLoop):
 
 
 class Ordered:
-    """Hash by creation order, so that sets of tasks and futures (TaskGroup, wait) iterate alike in every replay."""
+    """What hashes by its creation order, so that sets of it (TaskGroup, wait) iterate alike in every replay."""
 
     serial: int
 

@@ -1,6 +1,6 @@
 """The async generators of a durable loop, from their first iteration to their end.
 
-Owns the references that keep the garbage collector from closing one at a moment of its own; it closes none itself.
+Owns the references that keep the garbage collector from closing one at a moment of its own. Closes none itself.
 """
 
 from collections.abc import AsyncGenerator

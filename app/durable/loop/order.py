@@ -1,7 +1,7 @@
 """Order where asyncio iterates sets: `wait`, `as_completed` and `all_tasks` take their items as a replay does.
 
 asyncio.tasks puts what it is given through `set(…)`, and coroutines hash by their address. While a durable loop runs,
-the names `set` and `list` in that module keep the order in which items came. On every other loop they are the builtins.
+the names `set` and `list` in that module keep the order in which items came. On other loops they must be the builtins.
 The module is changed, not its functions, so that `from asyncio import as_completed` has it too.
 """
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class OrderedSet(set[T]):
-    """A set that iterates in the order in which its items came; what operators make of it is a plain set."""
+    """A set that iterates in the order in which its items came. What operators make of it is a plain set."""
 
     def __init__(self, items: Iterable[T] = ()) -> None:
         self._order = dict.fromkeys(items)
@@ -39,12 +39,12 @@ class OrderedSet(set[T]):
 
 
 def give_order() -> None:
-    """Have asyncio.tasks use sets with an order on durable loops. Once is enough, and again does no harm."""
+    """Make asyncio.tasks use sets with an order on durable loops. Once is enough, and again does no harm."""
     vars(asyncio.tasks).update(set=_set, list=_list)
 
 
 def _set(items: Iterable[T] = ()) -> set[T]:
-    """Be `set` for asyncio.tasks."""
+    """Return what `set` is to asyncio.tasks: a set with an order while a durable loop runs."""
     if not isinstance(asyncio._get_running_loop(), ReplayedLoop):
         return set(items)
     if isinstance(items, (set, frozenset)) and not isinstance(items, OrderedSet):
@@ -62,7 +62,7 @@ def _require_order(items: set[T] | frozenset[T]) -> None:
 
 
 def _list(items: Iterable[T]) -> list[T]:
-    """Be `list` for asyncio.tasks, which reads its sets of all tasks of the process with it."""
+    """Return what `list` is to asyncio.tasks, which reads its sets of all tasks of the process with it."""
     loop = asyncio._get_running_loop()
     if not isinstance(loop, ReplayedLoop):
         return list(items)

@@ -1,6 +1,6 @@
 """What asyncio's loops offer and a replay cannot repeat: each refuses with the way out.
 
-Owns the refusals only; the loop is in event_loop.py.
+Owns the refusals only. What the loop does offer is in event_loop.py.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ _REASONS = {
 class ReplayedLoop(NumberingLoop):
     """A loop whose only source of events is a journal.
 
-    Errors: what it does not offer raises DeterminismError; AttemptOver at the end of an attempt, which no
+    Errors: what it does not offer raises DeterminismError. At the end of an attempt it raises AttemptOver, which no
     `except Exception` of a `finally` block takes for its own.
     """
 

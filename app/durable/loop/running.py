@@ -1,4 +1,7 @@
-"""A loop in the place of the real one: while it runs its callbacks, asyncio takes it for the loop of this thread."""
+"""A loop in the place of the real one: while it runs its callbacks, asyncio takes it for the loop of this thread.
+
+Runs no callback itself.
+"""
 
 import asyncio
 import sys

@@ -1,6 +1,6 @@
 """The clock of a durable loop and its timers: which fire together, and how a wait is longer than a sleep of the engine.
 
-Owns no durable futures' outcomes; the loop completes them and runs what `fire` returns.
+Completes no durable futures: the loop does, and runs what `fire` returns.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Timers:
         self._instants: dict[tuple[int, float], dict[RestateDurableFuture[None], DurableTimer]] = {}
 
     def begin(self, timer: DurableTimer, sleep: Sleep, *, place: int) -> RestateDurableFuture[None]:
-        """Have the engine wake the loop when a timer is due, or before that when its sleep cannot be as long."""
+        """Begin the sleep of the engine for a timer and return it. It ends before the timer if it cannot be as long."""
         timer.place = place
         timer.wakes_at = min(max(timer.when(), self.now), self.now + _LONGEST_S)
         timer.sleep = sleep(timedelta(seconds=timer.wakes_at - self.now))
@@ -35,7 +35,7 @@ class Timers:
         return timer.sleep
 
     def fire(self, timer: DurableTimer) -> list[DurableTimer]:
-        """Move the clock to a timer whose sleep has ended; return all of its instant, in the order of their time."""
+        """Move the clock to a timer whose sleep has ended. Return all of its instant, in the order of their time."""
         self.now = max(self.now, timer.wakes_at)
         return sorted(self._instants.pop((timer.place, timer.wakes_at)).values(), key=DurableTimer.when)
 

@@ -68,11 +68,11 @@ class Nowhere:
 
 
 def _ends(throw: Callable[[BaseException], object], context: contextvars.Context) -> bool:
-    """Throw AttemptOver until it comes out, or another exception. That is durable code's own; nobody is left to tell.
+    """Throw AttemptOver until it or another exception comes out. Return whether one did.
 
-    KeyboardInterrupt and SystemExit are no exception to this. The service has handlers for its signals
-    (hosting/serving.py), so one of these was raised here by durable code, and must not end the process with all its
-    other invocations.
+    Another exception is durable code's own, and nobody is left to tell. So are KeyboardInterrupt and SystemExit. The
+    service has handlers for its signals (hosting/serving.py), so one of these was raised here by durable code, and must
+    not end the process with all its other invocations.
     """
     for _ in range(_MOST_WAITS):
         try:

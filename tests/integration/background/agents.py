@@ -585,6 +585,9 @@ class Parent:
     async def bad_id(self, child_id: str) -> Any:
         return await agent.child_start(agent=Counter, agent_id=f"{child_id}\x1b[2J")
 
+    async def big_input(self, child_id: str) -> Any:
+        return await agent.child_start(workflow=Shout, workflow_id=child_id, workflow_input="x" * 100_000)
+
     async def start_twice(self, child_id: str) -> Any:
         await agent.child_start(agent=Counter, agent_id=child_id)
         return await agent.child_start(agent=Counter, agent_id=child_id)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from app.background import Restack
@@ -29,7 +30,6 @@ class Agents:
         self.agent_id = ""
         self._actions = folder / "actions.log"
         self._actions.touch()
-        timeout = {"INACTIVITY_TIMEOUT_S": "none"} if server.always_replay else {}
         self.process = Process(
             [sys.executable, "-m", "tests.integration.background.agents", str(port), *arguments],
             env=bare_environment(
@@ -37,9 +37,7 @@ class Agents:
                 HANDLER_GRACE_S="2",  # long enough for what finishes, short enough to see what does not
                 MAX_EVENT_CHARS="100000",
                 PYTHONUNBUFFERED="1",
-                RESTATE_ADMIN_URL=server.admin_url,
-                RESTATE_INGRESS_URL=server.ingress_url,
-                **timeout,
+                **server.settings,
             ),
             cwd=ROOT,
             log=folder / "agents.log",
@@ -49,9 +47,12 @@ class Agents:
         self.process.start()
         await self.process.answers(f"{self.url}/health")
 
+    def kill9(self) -> None:
+        self.process.kill9()
+
     async def crash(self) -> None:
         """kill -9, and start again."""
-        self.process.kill9()
+        self.kill9()
         await self.start()
 
     async def run(self, agent_name: str, agent_input: Any = None) -> Any:
@@ -93,17 +94,21 @@ async def invocation(server: RestateServer, invocation_id: str) -> dict[str, Any
     return row
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=[False, True], ids=["normal", "always-replay"])
+async def own_server(
+    request: pytest.FixtureRequest, restate_binary: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RestateServer]:
+    """A server for one module, whose deployment would take over the functions of the other tests' agents."""
+    async with RestateServer(restate_binary, tmp_path_factory.mktemp("restate"), always_replay=request.param) as server:
+        yield server
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def agents_service(restate_server: RestateServer, tmp_path_factory: Any) -> AsyncIterator[Agents]:
     """The agents, registered at the server."""
     get_settings.cache_clear()
-    agents = Agents(restate_server, tmp_path_factory.mktemp("agents"))
-    try:
-        await agents.start()
-        await restate_server.register(agents.url)
+    async with restate_server.serving(Agents(restate_server, tmp_path_factory.mktemp("agents"))) as agents:
         yield agents
-    finally:
-        agents.process.kill9()
 
 
 @pytest_asyncio.fixture

@@ -171,11 +171,13 @@ async def test_failing_child(agents: Agents) -> None:
 
 
 async def test_child_that_cannot_start(agents: Agents) -> None:
-    """A wrong call, wrong input or a taken id raise in the parent."""
+    """A wrong call, wrong or too much input or a taken id raise in the parent."""
     assert (await family(agents, "both"))[
         0
     ] == "ValueError: A child needs exactly one of agent= and workflow=, got both"
     assert str((await family(agents, "bad_input"))[0]).startswith("UsageError: Bad input for Shout.run. text:")
+    too_big = str((await family(agents, "big_input"))[0])
+    assert too_big.startswith("UsageError: The input of Shout has 100002 characters as JSON, the limit is 100000")
     assert "no control characters" in str((await family(agents, "bad_id"))[0])
     assert str((await family(agents, "start_twice"))[0]).startswith("Conflict: agent_id ")
 

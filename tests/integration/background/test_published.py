@@ -32,15 +32,6 @@ EVERY_SECOND = ScheduleCalendarSpec(
 _ids = itertools.count(1)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session", params=[False, True], ids=["normal", "always-replay"])
-async def own_server(
-    request: pytest.FixtureRequest, restate_binary: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[RestateServer]:
-    """A server for this module: its deployment would take over the functions of the other tests' agents."""
-    async with RestateServer(restate_binary, tmp_path_factory.mktemp("restate"), always_replay=request.param) as server:
-        yield server
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def service(own_server: RestateServer, tmp_path_factory: Any) -> AsyncIterator[Process]:
     """The service, started as it starts itself."""
@@ -52,9 +43,7 @@ async def service(own_server: RestateServer, tmp_path_factory: Any) -> AsyncIter
             ENGINE_ID="my-engine",
             PORT=str(port),
             PYTHONUNBUFFERED="1",
-            RESTATE_ADMIN_URL=own_server.admin_url,
-            RESTATE_INGRESS_URL=own_server.ingress_url,
-            **({"INACTIVITY_TIMEOUT_S": "none"} if own_server.always_replay else {}),
+            **own_server.settings,
         ),
         cwd=ROOT,
         log=folder / "service.log",

@@ -28,15 +28,6 @@ def named(text: str) -> str:
     return next(f"Block{n}" for n, block in enumerate(BLOCKS) if text in block)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session", params=[False, True], ids=["normal", "always-replay"])
-async def own_server(
-    request: pytest.FixtureRequest, restate_binary: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[RestateServer]:
-    """A server for this module: its deployment would take over the functions of the other tests' agents."""
-    async with RestateServer(restate_binary, tmp_path_factory.mktemp("restate"), always_replay=request.param) as server:
-        yield server
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def service(own_server: RestateServer, tmp_path_factory: Any) -> AsyncIterator[Process]:
     """The agents of the reference, registered at the server."""
@@ -47,8 +38,7 @@ async def service(own_server: RestateServer, tmp_path_factory: Any) -> AsyncIter
         [sys.executable, "-m", "tests.integration.background.reference", str(port)],
         env=bare_environment(
             SOURCES=str(folder),
-            RESTATE_ADMIN_URL=own_server.admin_url,
-            **({"INACTIVITY_TIMEOUT_S": "none"} if own_server.always_replay else {}),
+            **own_server.settings,
         ),
         cwd=ROOT,
         log=folder / "service.log",

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.background.function import FunctionInfo, definition_of_function, heartbeat
+from app.background.declare.definition import definition_of_function
+from app.background.function import FunctionInfo, heartbeat
 from app.background.functions.attempt import Attempt, cause_of
 from app.background.functions.limits import Gate, Limits
 from app.background.functions.workers import Workers

@@ -6,9 +6,8 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from app.background import RetryPolicy, ScheduleSpec, agent, cron, function, interval
-from app.background.declare.definition import definition_of
+from app.background.declare.definition import definition_of, definition_of_function
 from app.background.declare.fingerprint import fingerprint
-from app.background.function import definition_of_function
 from app.errors import DefinitionError, UsageError
 
 

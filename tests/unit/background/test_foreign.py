@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from app.background.declare.definition import definition_of_function
 from app.background.declare.operation import to_json
-from app.background.function import definition_of_function
 from app.errors import UsageError
 
 struct = pytest.importorskip("google.protobuf.struct_pb2")

@@ -1,5 +1,7 @@
 """The rules of one agent's mailbox, as a value: numbering, fencing, continue-as-new, the end, and families."""
 
+from typing import get_type_hints
+
 import pytest
 
 from app.background.event import AgentEvent
@@ -8,6 +10,8 @@ from app.background.mailbox.control import (
     CancelRun,
     Forget,
     KillRun,
+    Record,
+    RecordChanges,
     Refuse,
     Signal,
     StartRun,
@@ -161,3 +165,9 @@ def test_unknown_agent() -> None:
     """What is asked of an agent that never was is a 404."""
     with pytest.raises(NotFound, match="There is no agent with agent_id 'a'"):
         Mailbox("a", None).deliver(ADD)
+
+
+def test_changes_are_fields_of_a_record() -> None:
+    """What mypy takes as a change of a record is a field of it, of the same type."""
+    fields = {name: field.annotation for name, field in Record.model_fields.items()}
+    assert get_type_hints(RecordChanges).items() <= fields.items()

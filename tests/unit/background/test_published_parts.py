@@ -15,7 +15,8 @@ from app.background import Restack, function
 from app.background.endpoints import explore_class_details
 from app.background.event import AgentEvent, SendAgentEvent
 from app.background.function import mcp_progress, stream_to_websocket
-from app.background.functions.info import FunctionInfo, enter
+from app.background.functions.current import enter
+from app.background.functions.info import FunctionInfo
 from app.background.functions.limits import Limits
 from app.background.observability import log_with_context
 from app.background.published.ignored import ignored

@@ -2,13 +2,14 @@
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
+from restate import TerminalError
 
 from app.background.declare.names import AgentId, AgentName
 from app.background.engine.standstill import CHANGED_CLASS, WAYS_OUT_OF_CHANGE, explain
-from app.background.failure import MAX_TEXT, status_of, text_of
+from app.background.failure import MAX_TEXT, refusal_of, status_of, text_of
 from app.background.mailbox.control import Record
 from app.background.protocol import RunStart
-from app.errors import NotFound
+from app.errors import Conflict, NotFound, UsageError
 
 
 class SilentError(Exception):
@@ -43,6 +44,13 @@ def test_texts_of_failures() -> None:
     assert (text_of(ValueError("half \ud83d")), status_of(SilentError())) == ("ValueError: half \ufffd", 500)
     assert text_of(SilentError()) == "SilentError (it cannot say what it is)"
     assert len(text_of(ValueError("x" * 10_000_000))) < MAX_TEXT + 50
+
+
+@pytest.mark.parametrize(("status", "kind"), [(404, NotFound), (409, Conflict), (400, UsageError), (413, UsageError)])
+def test_refusals_of_a_mailbox(status: int, kind: type[UsageError]) -> None:
+    """Agent code gets what a mailbox refused as an error of ours, with the same sentence."""
+    error = refusal_of(TerminalError("no", status))
+    assert (type(error), error.message) == (kind, "no")
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Who serves what, decided from what Restate knows: the pure part of taking over from a process that has died."""
 
 from app.background.engine.deployments import Deployment, latest
-from app.background.functions.routes import function_service
+from app.background.functions.addresses import function_service
 from app.background.serve.takeover import is_at, served_elsewhere
 
 

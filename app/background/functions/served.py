@@ -1,26 +1,22 @@
-"""Where the functions of a task queue are served, by name; and whether anybody serves one.
+"""Whether anybody serves a function, before a run waits for it.
 
-Names and a look at Restate's admin API; what a step does with the answer is in `run/step.py`.
+Asks Restate's admin API. What a step does with the answer is in `run/step.py`.
 """
 
 import asyncio
 import logging
-import re
 import time
-from functools import cache
 
 import httpx
 
-from app.address import ServiceAddress
 from app.background.engine import deployments
 from app.background.engine.admin import is_served
-from app.background.protocol import CALL, FunctionCall
+from app.background.functions.addresses import function_service, functions_service
 from app.errors import AgentError
 
 GRACE_S = 5  # for a service that starts at the same time as the agent that calls it
 TRUSTED_S = 10  # a service that was there is still there: each of many short runs would ask again
 _LOOK_AGAIN_S = 0.25
-_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._]")
 
 _served_at: dict[str, float] = {}
 _looking: set[asyncio.Task[None]] = set()  # asyncio itself holds tasks by weak references only
@@ -28,26 +24,10 @@ _looking: set[asyncio.Task[None]] = set()  # asyncio itself holds tasks by weak 
 logger = logging.getLogger("functions")
 
 
-def functions_service(task_queue: str) -> str:
-    """Return the name of the virtual object that serves the functions of a task queue, keyed by their names."""
-    return f"{task_queue}.functions"
-
-
-def function_service(task_queue: str, name: str) -> str:
-    """Return the name of the service of one function. What Restate takes in no name is written in hex."""
-    return f"{functions_service(task_queue)}.{_NOT_IN_A_NAME.sub(lambda char: f'-{ord(char[0]):x}-', name)}"
-
-
-@cache
-def called_at(service: str) -> ServiceAddress[FunctionCall, object]:
-    """Return the handler of a service that runs its function; of an object of an earlier version, with a key."""
-    return ServiceAddress(service, CALL, FunctionCall, object)
-
-
 async def why_not_served(task_queue: str, name: str, agent_id: str) -> str:
-    """Return why no process can run a function, after a grace for one that is just starting; "" if one can.
+    """Return why no process can run a function, "" if one can. A process that is just starting gets a while.
 
-    What is served by a process that is down is served: the call waits for it, and the log says so a moment later.
+    A process that is down counts: the call waits for it, and the log says so a moment later.
     """
     service = function_service(task_queue, name)
     if time.monotonic() - _served_at.get(service, float("-inf")) < TRUSTED_S:
