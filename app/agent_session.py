@@ -107,7 +107,7 @@ class TurnRun:
             too_long = exc.error_type == ReplyTooLong.__name__
             status = TurnStatus.LIMIT_REACHED if too_long else TurnStatus.FAILED
             self._end(status, exc.message if too_long else f"The turn failed: {exc.message}")
-        except VMException:  # the attempt is over, see hosting/journal_watch.py
+        except VMException:  # the attempt is over, see engine/journal_watch.py
             raise
         except TerminalError as exc:
             logger.warning("Agent run for %s failed: the chat answered %s", self._chat.name, exc.message)

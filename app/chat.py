@@ -12,8 +12,9 @@ from restate import ObjectContext, ObjectSharedContext, RunOptions, VirtualObjec
 
 from app.boundary import handler, private_handler
 from app.durable import get_logger
+from app.engine.erasure import erase_round
+from app.engine.unfit import why_ended
 from app.errors import Conflict, NotFound, TooLarge, TooManyPending
-from app.hosting.unfit import why_ended
 from app.settings import get_settings
 from app.turns import protocol
 from app.turns.addresses import (
@@ -29,7 +30,6 @@ from app.turns.addresses import (
 )
 from app.turns.conversation import Conversation
 from app.turns.effects import carry_out, send_probe
-from app.turns.erasure import erase_round
 from app.turns.history import entries_of, status_of
 from app.turns.modes import Decision
 from app.turns.protocol import Receipt, TurnRef

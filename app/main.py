@@ -26,14 +26,14 @@ from app.agent_session import agent_session
 from app.agents import AGENTS, FUNCTIONS
 from app.background.serve.takeover import standing_by
 from app.chat import chat_service
+from app.engine.journal_watch import JournalWatch
+from app.engine.unfit import end_unfit
 from app.errors import AgentError
 from app.hosting import rollout, stack
 from app.hosting.endpoint import build_endpoint
-from app.hosting.journal_watch import JournalWatch
 from app.hosting.logs import set_up_logging
 from app.hosting.place import Place
 from app.hosting.serving import serve_until_stopped
-from app.hosting.unfit import end_unfit
 from app.settings import Settings, explain, get_settings
 from app.text import printable
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.hosting.unfit import CODE_CHANGED
+from app.engine.unfit import CODE_CHANGED
 from app.turns.control import Cancel
 from app.turns.modes import Mode
 from app.turns.transcript import TurnStatus

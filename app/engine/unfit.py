@@ -10,10 +10,9 @@ from urllib.parse import quote
 
 import httpx
 
-from app import admin
+from app.engine import admin
+from app.engine.journal_watch import Unfit
 from app.errors import AdminUnavailable
-from app.hosting.journal_watch import Unfit
-from app.hosting.local_server import find_restate_cli
 from app.settings import get_settings
 from app.text import shorten
 
@@ -40,10 +39,9 @@ async def end_unfit(unfit: Unfit) -> None:
         if _note(_reported, unfit.invocation_id):
             logger.error(
                 "The journal of %s does not fit the changed code, and it cannot be ended: %s; or end it yourself: "
-                "%s invocations kill --yes %s",
+                "restate invocations kill --yes %s (`make run` has that command in .restate/node_modules/.bin)",
                 what,
                 exc.message,
-                find_restate_cli(),
                 unfit.invocation_id,
             )
         return
