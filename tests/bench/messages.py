@@ -3,6 +3,8 @@
 Pure. The same for every implementation, so that the same text is stored and sent by all of them.
 """
 
+import base64
+import random
 import re
 from typing import Any
 
@@ -16,13 +18,14 @@ _SLOW = "slow-"
 def message(token: str, *, chars: int = 0, reply_chars: int = 0, chunks: int = 1, slow: bool = False) -> str:
     """Return a message of at least `chars` characters; `slow` is never answered, else the reply comes in `chunks`."""
     order = f" {_SLOW if slow else ''}{token} reply={reply_chars} in={chunks}"
-    return "please".ljust(chars - len(order), "x") + order
+    return "please " + _noise(token, chars - len(order) - len("please ")) + order
 
 
 def answer_to(text: str) -> str:
     """Return the answer to a message: no other has the same."""
     order = _order_in(text)
-    return f"Answer to {order['token']}".ljust(int(order["chars"]), ".")
+    answer = f"Answer to {order['token']} "
+    return answer + _noise(answer, int(order["chars"]) - len(answer) - 1) + "."
 
 
 def plan_for(request: LLMRequest) -> Plan:
@@ -35,6 +38,12 @@ def plan_for(request: LLMRequest) -> Plan:
     size = -(-len(answer) // chunks)
     pieces = [answer[at : at + size] for at in range(0, len(answer), size)]
     return Plan(text=pieces, raw=[*(_chunk(content=piece) for piece in pieces), *_LAST_CHUNKS])
+
+
+def _noise(seed: str, chars: int) -> str:
+    """Return so many characters, the same for the same seed: what repeats itself would be packed by the server."""
+    noise = random.Random(seed).randbytes(max(0, chars))
+    return base64.b64encode(noise).decode()[: max(0, chars)]
 
 
 def _order_in(text: str) -> re.Match[str]:

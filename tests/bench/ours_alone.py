@@ -34,7 +34,7 @@ async def long_replies(ours: Contender, rounds: int = 3, batch: int = 15) -> lis
     return [Figure(name, 1000 * statistics.median(extra), "ms", at_most=12, samples=rounds * batch)]
 
 
-async def long_chats(ours: Contender, sizes: tuple[int, ...] = (2000, 5000), rounds: int = 40) -> list[Figure]:
+async def long_chats(ours: Contender, sizes: tuple[int, ...] = (2000, 5000), rounds: int = 25) -> list[Figure]:
     """Measure turns at the end of a long chat beside turns of chats of 20 messages, and reads beside ones of 10."""
     long, figures, said = ours.new_token(), [], 0
     for size in sizes:
