@@ -2,6 +2,7 @@
 all of them. Only ratios count.
 """
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -44,10 +45,15 @@ def comparisons(measured: Measured) -> list[Comparison]:
             other=_median(other := measured[OTHER][name]),
             ours=_median(ours),
             floor=_median(floor) if (floor := measured.get(FLOOR, {}).get(name)) else None,
-            ratio=statistics.median(a.value / b.value for a, b in zip(ours, other, strict=True)),
+            ratio=statistics.median(_ratio(a, b) for a, b in zip(ours, other, strict=True)),
         )
         for name, ours in measured[OURS].items()
     ]
+
+
+def _ratio(figure: Figure, other: Figure) -> float:
+    """Return the ratio; there is none to nothing, such as what is written to a disk that is memory."""
+    return figure.value / other.value if other.value else math.nan
 
 
 def _median(figures: Sequence[Figure]) -> float:

@@ -20,10 +20,20 @@ from tests.support.llm_server import LLMRequest, LLMServer
 from tests.support.process import Process, free_port, local_http
 from tests.support.restate_server import RestateServer
 
-CLOSELY_S = 0.001  # between looks at the history, where one turn is timed
-NOW_AND_THEN_S = 0.05  # where many run: 32 chats that look every 10 ms would do little else
 PATIENCE_S = 60
 WARM_UP = 20
+
+
+@dataclass(frozen=True)
+class Look:
+    """How to wait for an answer: seconds between two looks at the history, and the page of it; only ours has pages."""
+
+    every_s: float
+    page: dict[str, int] | None = None
+
+
+CLOSELY = Look(0.001)  # where one turn is timed
+NOW_AND_THEN = Look(0.05)  # where many run: 32 chats that look every 10 ms would do little else
 
 
 @dataclass(frozen=True)
@@ -71,14 +81,12 @@ class Contender:
                 await self.turn(key)
         return keys
 
-    async def turn(
-        self, key: str, *, every_s: float = CLOSELY_S, chars: int = 0, reply_chars: int = 0, chunks: int = 1
-    ) -> Turn:
-        """Have a turn, of a message and an answer as long as wished for; return how long it took."""
-        text = message(self.new_token(), chars=chars, reply_chars=reply_chars, chunks=chunks)
+    async def turn(self, key: str, text: str | None = None, look: Look = CLOSELY) -> Turn:
+        """Have a turn, with a short message if no other is given; return how long it took."""
+        text = text or message(self.new_token())
         began = time.monotonic()
         await self.say(key, text)
-        await self.answered(key, text, every_s=every_s)
+        await self.answered(key, text, look)
         whole_s = time.monotonic() - began
         if not self.asks_llm:
             return Turn(None, whole_s)
@@ -88,16 +96,16 @@ class Contender:
         """Send a message; return when it is accepted."""
         await self.call(key, "process_user_message", {"role": "user", "content": text, **fields})
 
-    async def answered(self, key: str, text: str, *, every_s: float = CLOSELY_S) -> None:
+    async def answered(self, key: str, text: str, look: Look = CLOSELY) -> None:
         """Look at the history until it ends with the whole answer to a message."""
         answer, deadline = answer_to(text), time.monotonic() + PATIENCE_S
         while True:
-            entries = (await self.call(key, "get_chat_history"))["entries"]
+            entries = (await self.call(key, "get_chat_history", look.page))["entries"]
             last = entries[-1] if entries else {}
             if last.get("content") == answer and last.get("status", "completed") == "completed":
                 return
             assert time.monotonic() < deadline, f"no answer to {text[-60:]!r}; the history ends with {str(last)[-300:]}"
-            await asyncio.sleep(every_s)
+            await asyncio.sleep(look.every_s)
 
     async def call(self, key: str, handler: str, body: object = None) -> Any:
         """Call a handler of the chat, as a client does."""

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import product
 
-from tests.bench.contender import NOW_AND_THEN_S, Contender
+from tests.bench.contender import NOW_AND_THEN, Contender
 from tests.bench.figures import Figure, median_ms
 from tests.bench.messages import message
 from tests.bench.usage import written_bytes
@@ -71,7 +71,7 @@ async def throughput(contender: Contender, chats: int = 32, rounds: int = 8) -> 
 
     async def chat(key: str) -> None:
         for _ in range(rounds):
-            await contender.turn(key, every_s=NOW_AND_THEN_S)
+            await contender.turn(key, look=NOW_AND_THEN)
 
     began = time.monotonic()
     await asyncio.gather(*map(chat, keys))
@@ -84,7 +84,7 @@ async def cpu(contender: Contender, chats: int = 10, rounds: int = 10) -> list[F
     keys = await contender.new_chats(chats)
     began = contender.cpu_s()
     for _, key in product(range(rounds), keys):
-        await contender.turn(key, every_s=NOW_AND_THEN_S)
+        await contender.turn(key, look=NOW_AND_THEN)
     per_turn = (contender.cpu_s() - began) / (chats * rounds)
     return [Figure(CPU_PER_TURN, 1000 * per_turn, "ms", samples=chats * rounds)]
 
@@ -102,7 +102,8 @@ async def writes(contender: Contender, samples: int = 8) -> list[Figure]:
     for turns in CONTEXT_TURNS:
         key, chars = contender.new_token(), CONTEXT_CHARS // turns // 2
         for _ in range(turns):
-            await contender.turn(key, chars=chars, reply_chars=chars, every_s=NOW_AND_THEN_S)
+            text = message(contender.new_token(), chars=chars, reply_chars=chars)
+            await contender.turn(key, text, NOW_AND_THEN)
         await _quiet(contender, key)
         costs = [await _unwatched_turn(contender, key) for _ in range(samples)]
         stored = statistics.median(cost.stored_bytes for cost in costs)
