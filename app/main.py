@@ -12,6 +12,7 @@ if __name__ == "__main__":
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from app.engine.unfit import end_unfit
 from app.errors import AgentError
 from app.hosting import rollout, stack
 from app.hosting.endpoint import build_endpoint
+from app.hosting.local_server import find_restate_cli
 from app.hosting.logs import set_up_logging
 from app.hosting.place import Place
 from app.hosting.serving import serve_until_stopped
@@ -112,7 +114,9 @@ def build_app(settings: Settings) -> "ASGIFramework":
         agent_session.inactivity_timeout = timedelta(seconds=settings.inactivity_timeout_s)
     agents = background.services(agents=AGENTS, functions=FUNCTIONS)
     app = build_endpoint([chat_service, agent_session, *agents], settings)
-    return JournalWatch(app, (chat_service.name, agent_session.name), end_unfit)
+    return JournalWatch(
+        app, (chat_service.name, agent_session.name), partial(end_unfit, restate_cli=find_restate_cli())
+    )
 
 
 def _refuse(exit_code: int, *sentences: str) -> int:

@@ -28,8 +28,11 @@ _ended: OrderedDict[str, None] = OrderedDict()
 _reported: OrderedDict[str, None] = OrderedDict()
 
 
-async def end_unfit(unfit: Unfit) -> None:
-    """Kill an invocation and log that in one line. Each of its attempts tries it again while it cannot be killed."""
+async def end_unfit(unfit: Unfit, *, restate_cli: str) -> None:
+    """Kill an invocation and log that in one line. Each of its attempts tries it again while it cannot be killed.
+
+    `restate_cli` is the command by which a person can do it.
+    """
     what = f"{unfit.service}/{unfit.key} ({unfit.invocation_id})"
     first = _note(_ended, unfit.invocation_id)  # before its end: the settlement that waits behind it asks at once
     try:
@@ -39,9 +42,10 @@ async def end_unfit(unfit: Unfit) -> None:
         if _note(_reported, unfit.invocation_id):
             logger.error(
                 "The journal of %s does not fit the changed code, and it cannot be ended: %s; or end it yourself: "
-                "restate invocations kill --yes %s (`make run` has that command in .restate/node_modules/.bin)",
+                "%s invocations kill --yes %s",
                 what,
                 exc.message,
+                restate_cli,
                 unfit.invocation_id,
             )
         return

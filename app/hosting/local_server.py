@@ -51,6 +51,11 @@ def find_restate_server(configured: str | None = None) -> str:
     )
 
 
+def find_restate_cli() -> str:
+    """Return the command `restate`: the pinned one in `.restate` if it is there."""
+    return shutil.which(_pinned("restate")) or "restate"
+
+
 def server_command(binary: str) -> list[str]:
     """Return the command that runs the server in its data folder."""
     options = ["--no-logo", "--log-disable-ansi-codes", "true"]
