@@ -116,7 +116,7 @@ async def load_memory(ctx: ObjectContext) -> Memory:
         newest = _Newest.model_validate_json(stored)
         if newest.version != _VERSION:
             return Memory()
-        reads = [_read(ctx, _part_key(number)) for number in newest.parts]
+        reads = [_read(ctx, part_key(number)) for number in newest.parts]
         written = [await read or b"{}" for read in reads]
         parts = [_Part.model_validate_json(part) for part in written]
     except ValidationError:
@@ -138,9 +138,9 @@ def save_memory(ctx: ObjectContext, memory: Memory, stored: Memory) -> None:
     known = dict(stored.parts)
     for number, part in memory.parts:
         if known.pop(number, None) != part:
-            ctx.set(_part_key(number), part.model_dump_json().encode(), serde=BytesSerde())
+            ctx.set(part_key(number), part.model_dump_json().encode(), serde=BytesSerde())
     for number in known:
-        ctx.clear(_part_key(number))
+        ctx.clear(part_key(number))
     ctx.set(MEMORY_KEY, memory.written(), serde=BytesSerde())
 
 
@@ -148,7 +148,7 @@ def _read(ctx: ObjectContext, key: str) -> "asyncio.Future[bytes | None]":
     return wait_for(cast("RestateDurableFuture[bytes | None]", ctx.get(key, serde=BytesSerde())))
 
 
-def _part_key(number: int) -> str:
+def part_key(number: int | str) -> str:
     return f"{MEMORY_KEY}/{number}"
 
 

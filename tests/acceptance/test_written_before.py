@@ -180,7 +180,7 @@ async def test_agents_are_there(client: Restack) -> None:
 # What had begun: its journals fit, and it goes on where it was
 
 
-async def test_turns_end_with_a_sentence(installation: Installation, chats: dict[str, Chat], llm: LLMServer) -> None:
+async def test_turns_end_with_a_sentence(chats: dict[str, Chat], llm: LLMServer) -> None:
     """A turn that runs when its version goes ends with a sentence and keeps what it had; what waited is answered."""
     for chat in chats.values():  # also what one version sends to itself later is taken by the next
         await chat.nothing_runs(timeout_s=ENDS_WITHIN_S)
