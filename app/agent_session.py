@@ -30,7 +30,7 @@ from app.turns.addresses import AGENT_SESSION, FORGET, PROBE, RUN, SETTLE, SETTL
 from app.turns.attempts import Attempts
 from app.turns.context import window
 from app.turns.link import LOGGED_CHARS, ChatLink
-from app.turns.memory import Memory, Remembered, load_memory, memory_of, save_memory
+from app.turns.memory import Memory, Remembered, last_writer, load_memory, memory_of, save_memory
 from app.turns.protocol import ProbeRequest, TurnRef, TurnResult, TurnStart
 from app.turns.tool_calls import ToolCalls
 from app.turns.transcript import Finish, Item, Message, ToolItem, TurnStatus, UserItem, text_of
@@ -55,8 +55,12 @@ async def run(ctx: ObjectContext, start: TurnStart) -> TurnResult:
 
 @private_handler(agent_session, SETTLE)
 async def settle(ctx: ObjectContext, ref: TurnRef) -> None:
-    """Tell the chat that the run of a turn is over; being exclusive, this starts only then."""
-    SETTLE_TURN.send(ctx, ctx.key(), ref)
+    """Tell the chat that the run of a turn is over; being exclusive, this starts only then.
+
+    A run that has written its memory has told the chat itself, before.
+    """
+    if await last_writer(ctx) != ref.invocation_id:
+        SETTLE_TURN.send(ctx, ctx.key(), ref)
 
 
 @private_handler(agent_session, FORGET)

@@ -125,6 +125,15 @@ async def load_memory(ctx: ObjectContext) -> Memory:
     return Memory(numbered, newest.turns, newest.invocation_id, _digest_of(stored, written))
 
 
+async def last_writer(ctx: ObjectContext) -> str:
+    """Return the invocation id of the run that wrote the memory; "" if none did, or if that cannot be read."""
+    stored = await cast("RestateDurableFuture[bytes | None]", ctx.get(MEMORY_KEY, serde=BytesSerde()))
+    try:
+        return _Newest.model_validate_json(stored or b"{}").invocation_id
+    except ValidationError:
+        return ""
+
+
 def memory_of(context: Context) -> Memory:
     """Return the memory of what the chat has answered."""
     turns = tuple(

@@ -42,16 +42,17 @@ class Moves:
     # Healing: what was killed or cancelled from outside reports nothing
 
     def heal(self) -> None:
-        """Have every open turn closed whose run is dead.
+        """Have every turn closed that was open before this change and whose run is dead.
 
         A settlement waits behind each run. One that was sent earlier may have been killed together with the run, so
-        where there is one the run is probed as well.
+        where there is one the run is probed as well. A run that is sent now is looked after by who counts on it next.
         """
         watched = tuple(turn.turn_id for turn in self.session.open if turn.watched)
         if watched:
             self.effects.append(Probe(watched))
+        sent_now = {effect.turn_id for effect in self.effects if isinstance(effect, Start)}
         for turn in self.session.open:
-            if turn.sent and not turn.watched:
+            if turn.sent and not turn.watched and turn.turn_id not in sent_now:
                 self.effects.append(Settle(turn.turn_id))
                 self._control(turn.turn_id, watched=True)
 

@@ -54,6 +54,7 @@ def test_stop_of_a_queued_turn_leaves_the_others(chat: FakeChat) -> None:
 
 def test_stop_of_another_turn_does_nothing(chat: FakeChat) -> None:
     """`stop` of a turn that is not open does nothing."""
+    chat.change(lambda c: c.heal())
     before = (chat.session, dict(chat.turns))
 
     assert stop(chat, 7) == (None, [])

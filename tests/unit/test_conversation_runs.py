@@ -135,10 +135,12 @@ def test_burial_moves_messages_to_a_turn_of_their_own(chat: FakeChat) -> None:
 
 @pytest.mark.parametrize("mode", BUSY_MODES)
 def test_open_turns_are_watched_once_somebody_counts_on_them(chat: FakeChat, mode: Mode) -> None:
-    """The first message that finds a turn open has it, and every run behind it, settled when its run is over."""
+    """The first message that finds a turn open has it settled when its run is over; a run that it sends waits for the
+    next one who counts on it."""
     chat.say(mode=mode)
-    watched = [chat.ref(turn_id) for turn_id in chat.watched]
-    assert watched == [chat.ref(turn.turn_id) for turn in chat.session.open if turn.sent]
+    assert chat.watched == [1]
 
+    sent = {turn.turn_id: turn.invocation_id for turn in chat.session.open[1:]}
     chat.say(mode=mode)
-    assert not [chat.ref(turn_id) for turn_id in chat.watched if chat.ref(turn_id) in watched]
+    same = [turn_id for turn_id, run in sent.items() if chat.turns[turn_id].invocation_id == run]
+    assert chat.watched == [turn_id for turn_id in same if turn_id in chat.open_turns]

@@ -33,7 +33,7 @@ def test_first_contact_does_not_probe() -> None:
     chat = FakeChat()
     chat.say()
     chat.say(mode=Mode.QUEUE)
-    assert (chat.watched, chat.probed) == ([1, 2], [])
+    assert (chat.watched, chat.probed) == ([1], [])
 
 
 @pytest.mark.parametrize("turn_id", [None, 1, 2, 9])
