@@ -11,6 +11,8 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import asyncio
+import atexit
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,13 +29,12 @@ from app.agents import AGENTS, FUNCTIONS
 from app.background.serve.takeover import standing_by
 from app.chat import chat_service
 from app.errors import AgentError
-from app.hosting import rollout, stack
+from app.hosting import rollout, stack, unfit
 from app.hosting.endpoint import build_endpoint
 from app.hosting.journal_watch import JournalWatch
 from app.hosting.logs import set_up_logging
 from app.hosting.place import Place
 from app.hosting.serving import serve_until_stopped
-from app.hosting.unfit import end_unfit
 from app.settings import Settings, explain, get_settings
 from app.text import printable
 
@@ -99,7 +100,7 @@ async def run_service(settings: Settings) -> None:
     """
     app, place = build_app(settings), Place(settings.host, settings.port, "PORT")
     async with standing_by(place):
-        await serve_until_stopped(app, place)
+        await serve_until_stopped(app, place, server=settings.server)
 
 
 def build_app(settings: Settings) -> "ASGIFramework":
@@ -111,7 +112,7 @@ def build_app(settings: Settings) -> "ASGIFramework":
         agent_session.inactivity_timeout = timedelta(seconds=settings.inactivity_timeout_s)
     agents = background.services(agents=AGENTS, functions=FUNCTIONS)
     app = build_endpoint([chat_service, agent_session, *agents], settings)
-    return JournalWatch(app, (chat_service.name, agent_session.name), end_unfit)
+    return JournalWatch(app, (chat_service.name, agent_session.name), unfit.end_unfit)
 
 
 def _refuse(exit_code: int, *sentences: str) -> int:
@@ -121,6 +122,10 @@ def _refuse(exit_code: int, *sentences: str) -> int:
 
 if __name__ == "__main__":
     exit_code = main(sys.argv[1:])
-    # What is left is the interpreter's own end: a second Ctrl-C would only leave a traceback of it.
+    # What is left is the interpreter's own end: a second Ctrl-C would only leave a traceback of it. And it frees what
+    # open turns have left behind piece by piece (0.7 s of CPU for 300, measured), and waits for threads of functions.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.exit(exit_code)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
