@@ -12,7 +12,10 @@ if __name__ == "__main__":
 
 import asyncio
 import atexit
+import logging
 import os
+import socket
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,18 +32,19 @@ from app.agents import AGENTS, FUNCTIONS
 from app.background.serve.takeover import standing_by
 from app.chat import chat_service
 from app.errors import AgentError
-from app.hosting import rollout, stack, unfit
-from app.hosting.endpoint import build_endpoint
+from app.hosting import rollout, stack, unfit, workers
+from app.hosting.endpoint import build_endpoint, require_callers_known
 from app.hosting.journal_watch import JournalWatch
 from app.hosting.logs import set_up_logging
 from app.hosting.place import Place
-from app.hosting.serving import serve_until_stopped
+from app.hosting.serving import require_installed, serve_until_stopped
 from app.settings import Settings, explain, get_settings
 from app.text import printable
 
 if TYPE_CHECKING:
     from hypercorn.typing import ASGIFramework
 
+logger = logging.getLogger("main")
 
 USAGE = """\
 python app/main.py               the service, at HOST:PORT
@@ -67,8 +71,12 @@ def main(arguments: list[str]) -> int:
     set_up_logging(settings.log_level)
     try:
         match arguments:
+            case [] if settings.workers > 1:
+                asyncio.run(run_workers(settings))
             case []:
                 asyncio.run(run_service(settings))
+            case ["worker", listener, notes]:  # as run_workers() starts it
+                asyncio.run(run_worker(settings, int(listener), int(notes)))
             case ["up"]:
                 asyncio.run(stack.run(settings))
             case ["server"]:
@@ -101,6 +109,34 @@ async def run_service(settings: Settings) -> None:
     app, place = build_app(settings), Place(settings.host, settings.port, "PORT")
     async with standing_by(place):
         await serve_until_stopped(app, place, server=settings.server)
+
+
+async def run_workers(settings: Settings) -> None:
+    """Serve the application in several processes, and look after them, until SIGINT or SIGTERM.
+
+    Errors: as `run_service`; AgentError when the processes cannot go on.
+    """
+    require_callers_known(settings)
+    require_installed(settings.server)
+    place = Place(settings.host, settings.port, "PORT")
+    with place.listen() as listener, tempfile.TemporaryFile(buffering=0) as notes:
+        fds = (listener.fileno(), notes.fileno())
+        command = (sys.executable, str(stack.ROOT / "app" / "main.py"), "worker", *map(str, fds))
+        logger.info("Listening on http://%s, with %d workers", place, settings.workers)
+        async with standing_by(place):  # here: once for all of them
+            await workers.keep_running(command, settings.workers, pass_fds=fds)
+
+
+async def run_worker(settings: Settings, listener: int, notes: int) -> None:
+    """Serve the application on a socket of the process that started this one, until SIGTERM."""
+    unfit.share_notes(notes)
+    await serve_until_stopped(
+        build_app(settings),
+        Place(settings.host, settings.port, "PORT"),
+        server=settings.server,
+        listener=socket.socket(fileno=listener),
+        streams_per_connection=workers.STREAMS_PER_CONNECTION,
+    )
 
 
 def build_app(settings: Settings) -> "ASGIFramework":

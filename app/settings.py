@@ -71,6 +71,7 @@ class Settings(BaseSettings):
         "hypercorn",
         description="The HTTP server of the service; `granian` has to be installed, see operations",
     )
+    workers: PositiveInt = Field(1, description="Processes of the service, which share `HOST` and `PORT`")
     restate_identity_keys: IdentityKeys = Field(
         None,
         description="Public keys of the Restate servers that may call the service, with commas between",

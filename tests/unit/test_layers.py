@@ -34,7 +34,7 @@ LAYERS = (
     ("chat", "agent_session"),  # neither imports the other: they know each other's addresses
     ("background",),
     ("agents",),
-    ("hosting.stack", "hosting.rollout"),
+    ("hosting.stack", "hosting.rollout", "hosting.workers"),
     ("main",),
 )
 # What must know nothing of the others, although their layer would allow it.
