@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.hosting.stack import find_restate_server
-from tests.bench import background, chat
+from tests.bench import background, capacity, chat
 from tests.bench.compare import compare
 from tests.bench.figures import Figure, comparison_table, table, write_json
 
@@ -23,7 +23,7 @@ CHAT_PARTS: dict[str, Part] = {
     "incorporate": lambda bench: chat.nothing_lost(bench, "INCORPORATE"),
     "queue": lambda bench: chat.nothing_lost(bench, "QUEUE"),
 }
-PARTS = [*CHAT_PARTS, *background.PARTS]
+PARTS = [*CHAT_PARTS, *background.PARTS, *capacity.PARTS]
 
 
 async def main(parts: list[str], baseline: Path | None) -> int:
@@ -43,6 +43,7 @@ async def main(parts: list[str], baseline: Path | None) -> int:
         benches: tuple[tuple[Any, dict[str, Part]], ...] = (
             (chat.running, CHAT_PARTS),
             (background.running, background.PARTS),
+            (capacity.running, capacity.PARTS),
         )
         for running, known in benches:
             wanted = [part for part in parts or PARTS if part in known]
