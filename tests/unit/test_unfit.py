@@ -1,11 +1,10 @@
-"""`app/hosting/unfit.py`: what was ended because its journal does not fit is known to all workers of the service."""
+"""`app/engine/unfit.py`: what was ended because its journal does not fit is known to all workers of the service."""
 
 import tempfile
 
 import pytest
 
-from app import admin
-from app.engine import unfit
+from app.engine import admin, unfit
 from app.engine.journal_watch import Unfit
 
 
@@ -21,7 +20,7 @@ async def test_other_workers_know_what_one_has_ended(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(unfit, "_shared_notes", [])
         unfit.share_notes(notes.fileno())
         for number in range(3):
-            await unfit.end_unfit(Unfit(f"inv_{number}", "AgentSession", "ellie", "they differ"))
+            await unfit.end_unfit(Unfit(f"inv_{number}", "AgentSession", "ellie", "they differ"), restate_cli="restate")
         unfit._ended.clear()  # as another process has it
 
         assert await unfit.why_ended("inv_1") == unfit.CODE_CHANGED
