@@ -151,8 +151,16 @@ class Moves:
         """Take back the run that was sent early: what it was sent does not hold any more."""
         for turn in self.session.open:
             if turn.early:
-                self.effects.append(Cancel(turn.invocation_id))
+                self._unsend(turn)
                 self._control(turn.turn_id, sent=False, early=False, watched=False)
+
+    def _unsend(self, turn: OpenTurn) -> None:
+        """Take back the run of a turn. One that this change wants sent is not sent; another one is cancelled."""
+        wanted = [effect for effect in self.effects if isinstance(effect, Start) and effect.turn_id == turn.turn_id]
+        if wanted:
+            self.effects.remove(wanted[0])
+        else:
+            self.effects.append(Cancel(turn.invocation_id))
 
     def _replace(self, message: Message, stopping: TurnStatus) -> int:
         """Stop what runs; the first queued turn (or a new one) gets all that waits, then `message`."""
@@ -208,8 +216,8 @@ class Moves:
 
     def _withdraw(self, turn: OpenTurn) -> None:
         """Drop a queued turn; its messages went elsewhere or were withdrawn by name."""
-        if self._open(turn.turn_id).sent:  # it may have been recalled meanwhile
-            self.effects.append(Cancel(turn.invocation_id))
+        if self._open(turn.turn_id).sent:  # this change may have sent or recalled it
+            self._unsend(turn)
         self._close(turn, TurnStatus.WITHDRAWN, None)
 
     def _close(self, turn: OpenTurn, status: TurnStatus, error: str | None) -> None:

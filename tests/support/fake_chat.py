@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from app.turns.control import Effect, Probe, Session, Settle, Start
+from app.turns.control import Cancel, Effect, Probe, Session, Settle, Start
 from app.turns.conversation import Conversation
 from app.turns.modes import Decision, Mode
 from app.turns.protocol import EndTurn, Receipt, Report, TakeInput, TurnEnd, TurnRef
@@ -32,6 +32,9 @@ class FakeChat:
         """Load, act, carry out the effects, store."""
         conversation = Conversation(self.session, self.turns.values())
         result = act(conversation)
+        starts = [effect.turn_id for effect in conversation.effects if isinstance(effect, Start)]
+        assert len(starts) == len(set(starts)), "a turn has one run"
+        assert all(effect.invocation_id for effect in conversation.effects if isinstance(effect, Cancel))
         for effect in conversation.effects:
             if isinstance(effect, Start):
                 invocation_id = f"inv_{len(self.sent) + 1}"

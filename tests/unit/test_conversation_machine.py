@@ -94,9 +94,11 @@ class ChatMachine(RuleBasedStateMachine):
 
     # What people do
 
-    @rule(mode=modes)
-    def message(self, mode: Mode) -> None:
-        self._say(mode)
+    @rule(burst=st.lists(modes, min_size=1, max_size=4))
+    def messages(self, burst: list[Mode]) -> None:
+        """Several in a row, as chance seldom has it: what they make of each other is where the rules meet."""
+        for mode in burst:
+            self._say(mode)
 
     def _say(self, mode: Mode) -> bool:
         """Send a message as `process_user_message` does; return whether it was accepted."""
