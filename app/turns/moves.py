@@ -171,11 +171,11 @@ class Moves:
         waiting = [m for turn in live for m in self._take_pending(turn.turn_id)]
         if head.running and (not head.stopping or stopping is TurnStatus.ROLLED_BACK):
             self._stop(head, stopping)
-        for turn in queued[1:]:
-            self._withdraw(turn)
         if not queued:
             return self._new_turn([*waiting, message])
         self._change(queued[0].turn_id, pending=(*waiting, message), mode=message.mode)
+        for turn in queued[1:]:
+            self._withdraw(turn)
         self._send_runs()
         return queued[0].turn_id
 
@@ -184,9 +184,9 @@ class Moves:
         first, *queued = self._live()
         self._recall_early()
         waiting = [m for turn in (first, *queued) for m in self._take_pending(turn.turn_id)]
+        self._change(first.turn_id, pending=(*waiting, message))
         for turn in queued:
             self._withdraw(turn)
-        self._change(first.turn_id, pending=(*waiting, message))
         if first.running:
             self._ring(first.turn_id, message)
         self._send_runs()

@@ -260,9 +260,9 @@ class ChatMachine(RuleBasedStateMachine):
     @invariant()
     def waiting_message_has_rung(self) -> None:
         run = self.active
-        turn = next((turn for turn in self.chat.session.open if run and turn.turn_id == run.ref.turn_id), None)
-        if run is not None and turn is not None and turn.running and not turn.stopping:
-            assert run.rung or not self.chat.pending(turn.turn_id)
+        for turn in self.chat.session.open:
+            if run is not None and turn.invocation_id == run.ref.invocation_id and turn.running and not turn.stopping:
+                assert run.rung or not self.chat.pending(turn.turn_id)
 
     @invariant()
     def run_has_heard_what_its_turn_says(self) -> None:
