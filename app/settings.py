@@ -68,6 +68,11 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address that the service listens on")
     port: Port = Field(9080, description="Port that the service listens on")
+    server: Literal["hypercorn", "granian"] = Field(
+        "hypercorn",
+        description="The HTTP server of the service; `granian` has to be installed, see operations",
+    )
+    workers: PositiveInt = Field(1, description="Processes of the service, which share `HOST` and `PORT`")
     restate_identity_keys: IdentityKeys = Field(
         None,
         description="Public keys of the Restate servers that may call the service, with commas between",

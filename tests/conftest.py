@@ -40,6 +40,13 @@ async def own_restate_server(restate_binary: str, tmp_path: Path) -> AsyncIterat
         yield server
 
 
+@pytest.fixture(params=["hypercorn", "granian"])
+def server(request: pytest.FixtureRequest) -> str:
+    """What `SERVER` may be: a test that takes it holds for each."""
+    name: str = request.param
+    return name
+
+
 StartService = Callable[..., Awaitable[Service]]
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
 
 _INVOCATION = b"application/vnd.restate.invocation."
+_SERVERS = ("hypercorn.error", "granian.error")  # the loggers of the HTTP servers
 _NO_BUGS = (VMException, DisconnectedException, SdkInternalBaseException)
 
 
@@ -32,7 +33,7 @@ def build_endpoint(services: Iterable[Service | VirtualObject], settings: Settin
     """
     require_callers_known(settings)
     keys = list(settings.restate_identity_keys or ())
-    for name in ("restate.server", "hypercorn.error"):
+    for name in ("restate.server", *_SERVERS):
         if not any(isinstance(present, _OneLine) for present in logging.getLogger(name).filters):
             logging.getLogger(name).addFilter(_OneLine())
     return _Gate(cast("ASGIFramework", restate.app(services, identity_keys=keys)))
@@ -104,7 +105,7 @@ async def _refuse(status: int, sentence: str, receive: "ASGIReceiveCallable", se
 class _OneLine(logging.Filter):
     """Makes one line, once, of a call that ended early: a lost connection, a stranger's bytes, an unfit journal.
 
-    The SDK and Hypercorn write a traceback each.
+    The SDK and the HTTP server write a traceback each.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -113,4 +114,4 @@ class _OneLine(logging.Filter):
             return True
         record.msg, record.args, record.exc_info, record.exc_text = "A call ended early: %s", (error,), None, None
         record.levelno, record.levelname = logging.WARNING, "WARNING"
-        return record.name != "hypercorn.error"  # which has it from the SDK
+        return record.name not in _SERVERS  # which have it from the SDK

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from app import admin
+from app.engine import admin
 from app.errors import AgentError, Conflict, NotFound
 from app.hosting.place import is_same_place
 from app.text import printable, shorten

@@ -1,19 +1,24 @@
-"""Serves an ASGI application with Hypercorn until the process is asked to end.
+"""Serves an ASGI application, with Hypercorn or Granian, until the process is asked to end.
 
 Knows nothing of what it serves. Ends within 4 s, however many requests are open.
 """
 
 import asyncio
+import gc
 import logging
 import signal
+import socket
 import warnings
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal
 
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from restate.server import install_shutdown_hook
 
+from app.errors import UsageError
 from app.hosting.http2 import make_fit
 from app.hosting.place import Place
 from app.hosting.stall_watch import watch_stalls
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
         Scope,
     )
 
+Server = Literal["hypercorn", "granian"]
+
 _UNBOUNDED = 2**31 - 1
 _DRAIN_S = 2
 _CLOSE_S = 1
@@ -36,11 +43,30 @@ _BROKEN_CONNECTION = "Unhandled exception in client_connected_cb"  # asyncio's w
 logger = logging.getLogger("main")
 
 
-async def serve_until_stopped(app: "ASGIFramework", place: Place) -> None:
+def require_installed(server: Server) -> None:
+    """Raise UsageError with the cure if `server` is not installed here."""
+    if find_spec(server) is None:
+        raise UsageError(
+            f"SERVER={server} needs a package that is not installed here. Install it with `pip install "
+            f"--require-hashes -r requirements-{server}.txt`, or set SERVER=hypercorn."
+        )
+
+
+async def serve_until_stopped(
+    app: "ASGIFramework",
+    place: Place,
+    *,
+    server: Server = "hypercorn",
+    listener: socket.socket | None = None,
+    streams_per_connection: int | None = None,
+) -> None:
     """Serve `app` at `place` until SIGINT or SIGTERM. Requests that are open then get 2 s to finish.
 
-    Errors: UsageError when the place cannot be listened on.
+    A `listener` is a socket that listens there already. `streams_per_connection` bounds how many requests are open on
+    one connection; None does not.
+    Errors: UsageError when the place cannot be listened on, or the server is not installed.
     """
+    require_installed(server)
     requests = _Requests(app)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -50,24 +76,43 @@ async def serve_until_stopped(app: "ASGIFramework", place: Place) -> None:
     install_shutdown_hook(loop, lambda: signal.raise_signal(signal.SIGTERM), signal.SIGINT)
 
     async def finished() -> None:
-        # Hypercorn hears of the end last: from then on it breaks a connection on which one more request arrives, and a
-        # turn that finishes makes such requests.
+        # The server hears of the end last: from then on Hypercorn breaks a connection on which one more request
+        # arrives, and a turn that finishes makes such requests.
         await stop.wait()
         await requests.finish()
 
     loop.set_exception_handler(lambda loop, context: _tell(loop, context, ending=stop.is_set()))
-    # Hypercorn makes it for a connection that is closed meanwhile.
-    warnings.filterwarnings("ignore", message="coroutine 'TCPServer._idle_timeout' was never awaited")
-    make_fit()
-    config = _config(place)
-    logger.info("Listening on http://%s", place)
+    if listener is None:
+        listener = place.listen()
+        logger.info("Listening on http://%s", place)
+    # What the imports have made lives as long as the process: each full collection would look at it, for 0.1 s.
+    gc.collect()
+    gc.freeze()
+    serve = _granian if server == "granian" else _hypercorn
     try:
         async with watch_stalls():
-            await serve(requests, config, shutdown_trigger=finished)
+            await serve(requests, listener, finished, streams_per_connection)
     except ExceptionGroup:
         if not stop.is_set():
             raise
         logger.debug("A connection broke while it was closed", exc_info=True)
+
+
+async def _hypercorn(
+    app: "ASGIFramework", listener: socket.socket, finished: Callable[[], Awaitable[None]], streams: int | None
+) -> None:
+    # Hypercorn makes it for a connection that is closed meanwhile.
+    warnings.filterwarnings("ignore", message="coroutine 'TCPServer._idle_timeout' was never awaited")
+    make_fit()
+    await serve(app, _config(listener, streams or _UNBOUNDED), shutdown_trigger=finished)
+
+
+async def _granian(
+    app: "ASGIFramework", listener: socket.socket, finished: Callable[[], Awaitable[None]], streams: int | None
+) -> None:
+    from app.hosting import granian_server  # an optional package
+
+    await granian_server.serve(app, listener, finished, streams_per_connection=streams, close_s=_CLOSE_S)
 
 
 def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any], *, ending: bool) -> None:
@@ -82,7 +127,7 @@ def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any], *, ending: b
 
 
 class _Requests:
-    """The application, with a list of its open requests, each of which ends in an order that Hypercorn survives.
+    """The application, with a list of its open requests, each of which ends in an order that servers survive.
 
     Hypercorn forgets a stream with the last byte of its response: one more frame from the client then breaks the
     connection and all other streams on it, and at SIGTERM the SDK no longer waits for the client to be done. What is
@@ -138,12 +183,12 @@ class _Requests:
             await asyncio.wait(self._open, timeout=_CLOSE_S)
 
 
-def _config(place: Place) -> Config:
+def _config(listener: socket.socket, streams: int) -> Config:
     config = Config()
-    config.bind = [f"fd://{place.listen().detach()}"]
+    config.bind = [f"fd://{listener.detach()}"]
     # Restate multiplexes many invocations, each open for as long as it runs, over few connections: with the defaults
     # they would queue behind 100 streams, and a connection would be dropped after 1000 requests or 5 silent seconds.
-    config.h2_max_concurrent_streams = _UNBOUNDED
+    config.h2_max_concurrent_streams = streams
     config.keep_alive_max_requests = _UNBOUNDED
     config.keep_alive_timeout = _UNBOUNDED
     config.graceful_timeout = _CLOSE_S

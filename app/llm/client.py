@@ -15,6 +15,7 @@ from openai import AsyncOpenAI, OpenAIError
 
 from app.errors import LLMError, LLMUnavailable, ReplyTooLong
 from app.llm.failures import LOSING_REDIRECTS, REDIRECTED_TO, Endpoint, reported_error, to_llm_error
+from app.llm.pace import Pace
 from app.llm.reply import Draft, Reply
 from app.llm.sse import Event, EventStream
 from app.llm.wire import ToolSpec, to_messages, to_tools
@@ -52,6 +53,7 @@ class LLM:
         self._model = model
         self._instructions = instructions
         self._limits = limits
+        self._pace = Pace()
         self._places = asyncio.Semaphore(limits.max_connections)
         address = client.base_url.copy_with(userinfo=b"", query=None)  # its other parts may be secret
         self._endpoint = Endpoint(
@@ -82,7 +84,9 @@ class LLM:
             async with self._place(), asyncio.timeout(SILENCES * self._limits.timeout_s) as patience:
                 create = self._client.chat.completions.with_streaming_response.create
                 async with create(**request) as answer:
-                    await self._read(answer.http_response, draft, patience, on_text)
+                    network = answer.http_response.extensions.get("network_stream")
+                    with self._pace.reading(network, lambda: draft.finished):
+                        await self._read(answer.http_response, draft, patience, on_text)
             return draft.complete()
         except asyncio.CancelledError:
             return draft.abort()

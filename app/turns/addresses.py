@@ -8,6 +8,7 @@ from types import NoneType
 from app.address import ObjectAddress
 from app.turns.protocol import (
     BeginAnswer,
+    BeginTurn,
     EndTurn,
     EraseRequest,
     ProbeRequest,
@@ -30,9 +31,21 @@ RUN = ObjectAddress(AGENT_SESSION, "run", TurnStart, TurnResult)
 SETTLE = ObjectAddress(AGENT_SESSION, "settle", TurnRef, NoneType)
 PROBE = ObjectAddress(AGENT_SESSION, "probe", ProbeRequest, NoneType)
 
+FORGET = ObjectAddress(AGENT_SESSION, "forget", NoneType, NoneType)
+
+
+def ring_name(number: int) -> str:
+    """Return the name of the signal that is ring number 1, 2, … of a run.
+
+    Not one name for all: a run that is suspended while it waits for a name of which the journal holds an earlier signal
+    is resumed at once (measured).
+    """
+    return f"ring-{number}"
+
+
 # From AgentSession to ChatService
 
-BEGIN_TURN = ObjectAddress(CHAT_SERVICE, "begin_turn", TurnRef, BeginAnswer)
+BEGIN_TURN = ObjectAddress(CHAT_SERVICE, "begin_turn", BeginTurn, BeginAnswer)
 READY = ObjectAddress(CHAT_SERVICE, "ready", Ready, NoneType)
 TAKE_INPUT = ObjectAddress(CHAT_SERVICE, "take_input", TakeInput, TakenInput)
 RECORD = ObjectAddress(CHAT_SERVICE, "record", Report, NoneType)

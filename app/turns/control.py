@@ -1,12 +1,13 @@
 """The control data of a chat, and what a change of it wants done: values.
 
-Pure: no I/O, no Restate. What changes them is in `conversation.py`, what carries the effects out in `store.py`.
+Pure: no I/O, no Restate. What changes them is in `conversation.py`, what carries the effects out in `effects.py`.
 """
 
 from dataclasses import dataclass
 
 from app.turns.modes import Mode
-from app.turns.transcript import TurnStatus
+from app.turns.protocol import MemoryRef
+from app.turns.transcript import Message, Turn, TurnStatus
 from app.values import Stored
 
 
@@ -14,7 +15,8 @@ class OpenTurn(Stored):
     """The control data of a turn that is queued or running.
 
     `sent` tells whether its run was sent, `stopping` how it will end once its run has stopped, `watched` whether a
-    settlement waits behind its run.
+    settlement waits behind its run, `rings` how often its run was rung. `early`: its run was sent with its messages
+    while the turn before it was stopping, and begins when that one has ended.
     """
 
     turn_id: int
@@ -23,10 +25,12 @@ class OpenTurn(Stored):
     running: bool = False
     stopping: TurnStatus | None = None
     watched: bool = False
+    rings: int = 0
+    early: bool = False
 
 
 class Doorbell(Stored):
-    """The awakeable that the next message for a turn rings; with `steer_only`, the next STEER message."""
+    """The awakeable of a run of the version before; the next message rings it, with `steer_only` the next STEER one."""
 
     turn_id: int
     awakeable_id: str
@@ -34,20 +38,29 @@ class Doorbell(Stored):
 
 
 class Session(Stored):
-    """The control data of a chat. `open` is in the order in which the turns run."""
+    """What is open in a chat. `open` is in the order in which the turns run, `turns` holds what they are.
+
+    `memory` is what AgentSession has in memory when no turn is open, None if that is not known.
+    """
 
     last_turn_id: int = 0
     open: tuple[OpenTurn, ...] = ()
     mode: Mode | None = None
     doorbell: Doorbell | None = None
+    turns: tuple[Turn, ...] | None = None  # None: of the version before, which kept each under a key of its own
+    memory: MemoryRef | None = None
 
 
 @dataclass(frozen=True)
 class Start:
-    """Send the run of a turn; `with_context` if no other turn is open, so that its context is known."""
+    """Send the run of a turn: with `messages` it begins with them at once, without it asks what to begin with.
+
+    `memory` is what it must have in memory to begin at once; None makes it ask for that.
+    """
 
     turn_id: int
-    with_context: bool
+    messages: tuple[Message, ...] = ()
+    memory: MemoryRef | None = None
 
 
 @dataclass(frozen=True)
@@ -80,4 +93,14 @@ class RingDoorbell:
     content: str
 
 
-Effect = Start | Cancel | Settle | Probe | RingDoorbell
+@dataclass(frozen=True)
+class RingRun:
+    """Signal a run that a message waits for it; rings are numbered from 1."""
+
+    invocation_id: str
+    number: int
+    steer: bool
+    content: str
+
+
+Effect = Start | Cancel | Settle | Probe | RingDoorbell | RingRun

@@ -6,7 +6,7 @@ Pure: no I/O, no Restate. `chat.py` loads a Conversation, calls one method, carr
 from app.turns.control import Cancel, Doorbell
 from app.turns.modes import Decision, Mode, decide
 from app.turns.moves import Moves
-from app.turns.protocol import EndTurn, Receipt, Report, TurnEnd, TurnRef
+from app.turns.protocol import EndTurn, MemoryRef, Receipt, Report, TakeInput, TakenInput, TurnEnd, TurnRef
 from app.turns.transcript import Message, TurnStatus, UserItem
 
 
@@ -58,6 +58,7 @@ class Conversation(Moves):
             pending = self.turns[turn.turn_id].pending
             if message_id not in [message.message_id for message in pending]:
                 continue
+            self._recall_early()
             kept = [m for m in pending if m.message_id != message_id or content is not None]
             self._change(
                 turn.turn_id,
@@ -65,6 +66,7 @@ class Conversation(Moves):
             )
             if not kept and not turn.running:
                 self._withdraw(turn)
+            self._send_runs()
             return True
         return False
 
@@ -81,9 +83,11 @@ class Conversation(Moves):
             self._new_turn([promoted])
         elif first.running:
             self._change(first.turn_id, pending=(*self.turns[first.turn_id].pending, promoted))
-            self._ring(promoted)
+            self._ring(first.turn_id, promoted)
         else:
+            self._recall_early()
             self._change(first.turn_id, pending=(promoted, *self.turns[first.turn_id].pending))
+            self._send_runs()
         return True
 
     def was_given(self, message_id: str) -> bool:
@@ -103,19 +107,20 @@ class Conversation(Moves):
     # What runs report
 
     def begin(self, ref: TurnRef) -> bool:
-        """Mark a queued turn as running; False if it was withdrawn. Turns before it are dead: runs never overlap."""
-        turn = self._fenced(ref)
+        """Let a turn run with what waits for it; False if it was withdrawn."""
+        turn = self._heard_from(ref)
         if turn is None:
             return False
-        while self.session.open[0].turn_id != turn.turn_id:
-            self._bury(self.session.open[0])
-        self._control(turn.turn_id, running=True)
-        self._change(turn.turn_id, status=TurnStatus.RUNNING)
-        self._give_pending(turn.turn_id)
+        self._run(turn.turn_id)
         return True
 
+    def rings(self, ref: TurnRef) -> int:
+        """Return how often the run of a turn was rung."""
+        turn = self._fenced(ref)
+        return turn.rings if turn is not None else 0
+
     def arm(self, ref: TurnRef, awakeable_id: str, *, steer_only: bool) -> None:
-        """Register a doorbell; it rings at once if what it waits for is there already."""
+        """Register the doorbell of a run of the version before; it rings at once if something waits already."""
         turn = self._known_run(ref)
         if turn is None or turn.stopping:
             return
@@ -123,15 +128,20 @@ class Conversation(Moves):
         waiting = self.turns[turn.turn_id].pending
         ringing = [m for m in waiting if m.mode is Mode.STEER] or ([] if steer_only else waiting)
         if ringing:
-            self._ring(ringing[0])
+            self._ring_bell(ringing[0])
 
-    def take(self, ref: TurnRef, awakeable_id: str) -> tuple[Message, ...]:
-        """Hand over the waiting messages, once, and register the next doorbell."""
-        turn = self._fenced(ref)
+    def take(self, request: TakeInput) -> TakenInput:
+        """Hand over the waiting messages, once."""
+        turn = self._heard_from(request)
         if turn is None or turn.stopping:
-            return ()
-        self._set(doorbell=Doorbell(turn_id=turn.turn_id, awakeable_id=awakeable_id))
-        return self._give_pending(turn.turn_id)
+            return TakenInput()
+        self._hang(request)
+        return TakenInput(messages=self._give_pending(turn.turn_id), rings=turn.rings)
+
+    def _hang(self, request: TakeInput | EndTurn) -> None:
+        """Register the next doorbell of a run of the version before."""
+        if request.doorbell:
+            self._set(doorbell=Doorbell(turn_id=request.turn_id, awakeable_id=request.doorbell))
 
     def record(self, report: Report) -> None:
         """Store what a run reports; the same report twice is stored once."""
@@ -151,16 +161,19 @@ class Conversation(Moves):
 
     def end(self, report: EndTurn) -> TurnEnd:
         """Close a turn, or give it the messages that arrived before it reported its completion."""
-        turn = self._fenced(report)
+        turn = self._heard_from(report)
         if turn is None:
             return TurnEnd(closed=TurnStatus.WITHDRAWN)
         self.record(report)
-        if report.doorbell and not turn.stopping and self.turns[turn.turn_id].pending:
-            self._set(doorbell=Doorbell(turn_id=turn.turn_id, awakeable_id=report.doorbell))
-            return TurnEnd(messages=self._give_pending(turn.turn_id))
+        if (report.may_go_on or report.doorbell) and not turn.stopping and self.turns[turn.turn_id].pending:
+            self._hang(report)
+            return TurnEnd(messages=self._give_pending(turn.turn_id), rings=turn.rings)
         status = report.outcome  # work that was completed before the stop reached it stays completed
         if status is TurnStatus.INTERRUPTED and turn.stopping:
             status = turn.stopping
+        left_out = (turn.turn_id,) if status is TurnStatus.ROLLED_BACK else ()
+        known = MemoryRef(last=turn.turn_id, digest=report.digest, without=left_out)
+        self._set(memory=known if report.digest else None)
         self._close(turn, status, report.error)
         return TurnEnd(closed=status)
 

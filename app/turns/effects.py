@@ -11,11 +11,11 @@ from restate import ObjectContext, ObjectSharedContext
 
 from app.durable import get_logger
 from app.settings import Settings
-from app.turns.addresses import PROBE, RUN, SETTLE
-from app.turns.control import Cancel, Effect, OpenTurn, Probe, RingDoorbell, Settle, Start
+from app.turns.addresses import PROBE, RUN, SETTLE, ring_name
+from app.turns.control import Cancel, Effect, OpenTurn, Probe, RingDoorbell, RingRun, Settle, Start
 from app.turns.conversation import Conversation
 from app.turns.protocol import Limits, ProbeRequest, Ring, TurnRef, TurnStart
-from app.turns.store import context_of
+from app.turns.transcript import UserItem
 
 SETTLE_DELAY = timedelta(milliseconds=250)  # so that it does not stand between an interrupted turn and the next one
 
@@ -32,6 +32,8 @@ async def _do(ctx: ObjectContext, conversation: Conversation, effect: Effect, se
     match effect:
         case Cancel(invocation_id):
             ctx.cancel_invocation(invocation_id)
+        case RingRun(invocation_id, number, steer, content):
+            ctx.resolve_signal(invocation_id, ring_name(number), Ring(steer=steer, content=content))
         case RingDoorbell(awakeable_id, steer, content):
             ctx.resolve_awakeable(awakeable_id, Ring(steer=steer, content=content))
         case Settle(turn_id):  # after its Start, so that it waits in the queue of the key behind the run
@@ -40,10 +42,10 @@ async def _do(ctx: ObjectContext, conversation: Conversation, effect: Effect, se
             SETTLE.send(ctx, ctx.key(), ref, delay=SETTLE_DELAY)
         case Probe(turn_ids):
             send_probe(ctx, (turn for turn in conversation.session.open if turn.turn_id in turn_ids))
-        case Start(turn_id, with_context):
+        case Start(turn_id, messages, memory):
             logger.info("Starting new agent run for %s (turn %d)", ctx.key(), turn_id)
-            context = await context_of(ctx, conversation, turn_id, settings) if with_context else None
-            start = TurnStart(turn_id=turn_id, limits=_limits(settings), context=context)
+            items = tuple(UserItem(message_id=m.message_id, content=m.content) for m in messages)
+            start = TurnStart(turn_id=turn_id, limits=_limits(settings), messages=items, memory=memory)
             run = RUN.send(ctx, ctx.key(), start)
             conversation.started(turn_id, await run.invocation_id())
 
@@ -66,4 +68,6 @@ def _limits(settings: Settings) -> Limits:
         tool_concurrency=settings.tool_concurrency,
         max_tool_result_chars=settings.max_tool_result_chars,
         llm_attempts=settings.llm_attempts,
+        context_tokens=settings.context_tokens,
+        context_turns=settings.context_turns,
     )

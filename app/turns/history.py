@@ -1,11 +1,13 @@
-"""A chat as a person reads it: turns to lines.
+"""A chat as a person reads it: its lines, and what is open.
 
 Pure: no I/O, no Restate.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from app.turns.protocol import HistoryEntry
+from app.turns.control import Session
+from app.turns.modes import Mode
+from app.turns.protocol import ChatStatus, HistoryEntry, OpenTurnStatus, WaitingMessage
 from app.turns.transcript import AssistantItem, Item, ToolItem, Turn, TurnStatus, UserItem
 
 
@@ -23,6 +25,29 @@ def entries_of(turn: Turn) -> Iterator[HistoryEntry]:
         )
     if turn.error is not None:
         yield HistoryEntry(role="system", content=turn.error, turn_id=turn.turn_id, status=turn.status)
+
+
+def status_of(session: Session, turns: Mapping[int, Turn], mode: Mode) -> ChatStatus:
+    """Return what is open in a chat; `mode` is the service's, for a chat that has none of its own."""
+    return ChatStatus(
+        mode=session.mode or mode,
+        busy=bool(session.open),
+        last_turn_id=session.last_turn_id,
+        open_turns=[
+            OpenTurnStatus(
+                turn_id=turn.turn_id,
+                status=turns[turn.turn_id].status,
+                stopping=turn.stopping is not None,
+                invocation_id=turn.invocation_id,
+                waiting=[
+                    WaitingMessage(message_id=m.message_id, content=m.content, mode=m.mode)
+                    for m in turns[turn.turn_id].pending
+                ],
+                waiting_for=turns[turn.turn_id].waiting_for,
+            )
+            for turn in session.open
+        ],
+    )
 
 
 def _entry(turn: Turn, item: Item) -> HistoryEntry:

@@ -11,8 +11,8 @@ from restate import ObjectContext
 
 from app.durable import get_logger, wait_for
 from app.text import shorten
-from app.turns.addresses import BEGIN_TURN, END_TURN, READY, RECORD, TAKE_INPUT
-from app.turns.protocol import Context, EndTurn, Ready, Report, Ring, TakeInput, TurnEnd, TurnRef
+from app.turns.addresses import BEGIN_TURN, END_TURN, RECORD, TAKE_INPUT, ring_name
+from app.turns.protocol import BeginAnswer, BeginTurn, EndTurn, MemoryRef, Report, Ring, TakeInput, TurnEnd, TurnRef
 from app.turns.transcript import Item, Message, TurnStatus, Usage, Wait
 
 logger = get_logger("agent_session")
@@ -23,36 +23,43 @@ LOGGED_CHARS = 200  # of a text in a log line; the chat itself is in get_chat_hi
 class ChatLink:
     """The link of one run to its chat; lives on the durable loop. `name` is the chat's and the turn's, for the log.
 
-    `rung` is set when messages wait, `steer` when one of them wants the iteration to end at once.
+    `rung` is set when messages wait, `steer` when one of them wants the iteration to end at once. `in_doubt` tells
+    whether the chat may have given the turn messages that it does not know of: an answer of the chat was not heard.
     """
 
     def __init__(self, ctx: ObjectContext, turn_id: int) -> None:
         self._ctx = ctx
         self._ref = TurnRef(turn_id=turn_id, invocation_id=ctx.request().id)
-        self._doorbell = ""
+        self._rings = 0  # the last one that counts: its message has been taken, or makes the run take it
+        self._listening = 0
         self._reported = 0
         self._unreported: list[Item] = []
         self._usage = Usage()
         self._started_at: float | None = None
         self._ended_at: float | None = None
+        self.in_doubt = True
         self.name = f"{ctx.key()} (turn {turn_id})"
         self.rung = asyncio.Event()
         self.steer = asyncio.Event()
 
-    async def begin(self) -> Context | None:
-        """Return the context of the turn, None if it was withdrawn."""
-        answer = await wait_for(BEGIN_TURN.call(self._ctx, self._ctx.key(), self._ref))
-        return answer.context
+    async def begin(self, memory: MemoryRef) -> BeginAnswer:
+        """Return what the turn begins with. `memory` is what the run has in memory."""
+        request = BeginTurn(**dict(self._ref), memory=memory)
+        answer = await wait_for(BEGIN_TURN.call(self._ctx, self._ctx.key(), request))
+        self._taken(answer.rings)
+        return answer
 
     def listen(self) -> None:
-        """Tell the chat which doorbell to ring; nothing waits for that."""
-        self._register(steer_only=False)
+        """Hear the rings of the chat from here on, also those that came before."""
+        self._listen_for(self._rings + 1)
 
     async def take_input(self) -> tuple[Message, ...]:
         """Return the messages that wait, after all that was reported before them."""
         self.send_report()
-        request = TakeInput(**dict(self._ref), doorbell=self._new_doorbell())
-        answer = await wait_for(TAKE_INPUT.call(self._ctx, self._ctx.key(), request))
+        self.in_doubt = True
+        answer = await wait_for(TAKE_INPUT.call(self._ctx, self._ctx.key(), TakeInput(**dict(self._ref))))
+        self.in_doubt = False
+        self._taken(answer.rings)
         return answer.messages
 
     def add(self, *items: Item) -> None:
@@ -76,19 +83,23 @@ class ChatLink:
         report = Report(**dict(self._ref), offset=self._reported, items=(), waiting_for=waiting_for)
         RECORD.send(self._ctx, self._ctx.key(), report)
 
-    async def complete(self) -> TurnEnd:
+    async def complete(self, digest: str) -> TurnEnd:
         """Report that the answer is complete; the chat closes the turn or gives it the messages that came meanwhile.
 
+        `digest` is that of the memory with this turn.
         Errors: asyncio.CancelledError; whether the chat has the report is then unknown, `end` gives it again.
         """
-        request = EndTurn(**self._report(), outcome=TurnStatus.COMPLETED, doorbell=self._new_doorbell())
+        request = EndTurn(**self._report(), outcome=TurnStatus.COMPLETED, may_go_on=True, digest=digest)
+        self.in_doubt = True
         end = await wait_for(END_TURN.call(self._ctx, self._ctx.key(), request))
+        self.in_doubt = False
         self._mark_reported()
+        self._taken(end.rings)
         return end
 
-    def end(self, outcome: TurnStatus, error: str | None = None) -> None:
+    def end(self, outcome: TurnStatus, error: str | None, digest: str) -> None:
         """Report the end of the turn. One-way: the next turn need not wait, and no cancellation reaches it."""
-        request = EndTurn(**self._report(), outcome=outcome, error=error)
+        request = EndTurn(**self._report(), outcome=outcome, error=error, digest=digest)
         END_TURN.send(self._ctx, self._ctx.key(), request)
 
     def _report(self) -> dict[str, Any]:
@@ -106,26 +117,29 @@ class ChatLink:
         self._unreported = []
         self._usage = Usage()
 
-    def _register(self, *, steer_only: bool) -> None:
-        request = Ready(**dict(self._ref), doorbell=self._new_doorbell(), steer_only=steer_only)
-        READY.send(self._ctx, self._ctx.key(), request)
+    def _taken(self, rings: int) -> None:
+        """Note that the messages of the first `rings` rings have been taken; a later one still counts."""
+        if self._rings <= rings:
+            self._rings = rings
+            self.rung.clear()
+            self.steer.clear()
+        if 0 < self._listening <= rings:
+            self._listen_for(rings + 1)
 
-    def _new_doorbell(self) -> str:
-        """Make the doorbell that counts from now on; what an earlier one still says is ignored."""
-        self._doorbell, ring = self._ctx.awakeable(type_hint=Ring)
-        self.rung.clear()
-        self.steer.clear()
-        wait_for(ring).add_done_callback(partial(self._on_ring, self._doorbell))
-        return self._doorbell
+    def _listen_for(self, number: int) -> None:
+        self._listening = number
+        ring = self._ctx.signal(ring_name(number), type_hint=Ring)
+        wait_for(ring).add_done_callback(partial(self._on_ring, number))
 
-    def _on_ring(self, doorbell: str, ring: asyncio.Future[Ring]) -> None:
-        if doorbell != self._doorbell:
+    def _on_ring(self, number: int, ring: asyncio.Future[Ring]) -> None:
+        if ring.cancelled() or number <= self._rings:
             return
+        self._rings = number
         why = ring.result()
+        awakeable = f"{self._ref.invocation_id}/{ring_name(number)}"
         new_input = f"{shorten(why.content, LOGGED_CHARS)} (turn {self._ref.turn_id})"
-        logger.info("Resolved awakeable with ID %s with new input for %s: %s", doorbell, self._ctx.key(), new_input)
+        logger.info("Resolved awakeable with ID %s with new input for %s: %s", awakeable, self._ctx.key(), new_input)
+        self._listen_for(number + 1)
         if why.steer:
             self.steer.set()
-        else:
-            self._register(steer_only=True)
         self.rung.set()

@@ -6,9 +6,9 @@ Pure: no I/O, no Restate. What makes them happen is in `conversation.py`.
 from collections.abc import Iterable
 from typing import Any
 
-from app.turns.control import Cancel, Effect, OpenTurn, Probe, RingDoorbell, Session, Settle, Start
+from app.turns.control import Cancel, Effect, OpenTurn, Probe, RingDoorbell, RingRun, Session, Settle, Start
 from app.turns.modes import Mode
-from app.turns.protocol import TurnRef
+from app.turns.protocol import MemoryRef, TurnRef
 from app.turns.transcript import Message, Turn, TurnStatus, UserItem
 
 ENDED_OUTSIDE = "The run of this turn was ended from outside; what it had reported so far is kept."
@@ -27,28 +27,40 @@ class Moves:
         self.changed: set[int] = set()
 
     @property
-    def session_changed(self) -> bool:
-        return self.session != self._loaded
+    def stored(self) -> Session | None:
+        """What is open as it is to be stored, None if it is stored already."""
+        stored = self.session.changed(turns=tuple(self.turns[turn.turn_id] for turn in self.session.open))
+        loaded = self._loaded.changed(turns=self._loaded.turns or ())  # that of a chat without state is not stored
+        return None if stored == loaded else stored
+
+    @property
+    def closed(self) -> list[Turn]:
+        """The turns that this change has closed, to be stored each under a key of its own."""
+        open_turns = {turn.turn_id for turn in self.session.open}
+        return [self.turns[turn_id] for turn_id in sorted(self.changed - open_turns)]
 
     # Healing: what was killed or cancelled from outside reports nothing
 
     def heal(self) -> None:
-        """Have every open turn closed whose run is dead.
+        """Have every turn closed that was open before this change and whose run is dead.
 
         A settlement waits behind each run. One that was sent earlier may have been killed together with the run, so
-        where there is one the run is probed as well.
+        where there is one the run is probed as well. A run that is sent now is looked after by who counts on it next.
         """
         watched = tuple(turn.turn_id for turn in self.session.open if turn.watched)
         if watched:
             self.effects.append(Probe(watched))
+        sent_now = {effect.turn_id for effect in self.effects if isinstance(effect, Start)}
         for turn in self.session.open:
-            if turn.sent and not turn.watched:
+            if turn.sent and not turn.watched and turn.turn_id not in sent_now:
                 self.effects.append(Settle(turn.turn_id))
                 self._control(turn.turn_id, watched=True)
 
     def _bury(self, turn: OpenTurn, why: str | None = None) -> None:
         """Close a turn whose run is dead. One whose end was stored before its handler was killed keeps that end."""
         stored = self.turns[turn.turn_id]
+        if turn.running:
+            self._set(memory=None)  # nobody knows how far it came
         if stored.status not in (TurnStatus.QUEUED, TurnStatus.RUNNING):
             self._close(turn, stored.status, stored.error)
         elif turn.stopping:
@@ -62,6 +74,9 @@ class Moves:
         """The open turns that can still take a message."""
         return [turn for turn in self.session.open if not turn.stopping]
 
+    def _open(self, turn_id: int) -> OpenTurn:
+        return next(turn for turn in self.session.open if turn.turn_id == turn_id)
+
     def _fenced(self, ref: TurnRef) -> OpenTurn | None:
         """Return the open turn that `ref` names, None for a late or foreign run."""
         for turn in self.session.open:
@@ -69,12 +84,19 @@ class Moves:
                 return turn
         return None
 
+    def _heard_from(self, ref: TurnRef) -> OpenTurn | None:
+        """As `_fenced`, for what only a live run says: the turns before it are then dead, as runs never overlap."""
+        turn = self._fenced(ref)
+        while turn is not None and self.session.open[0].turn_id != turn.turn_id:
+            self._bury(self.session.open[0])
+        return self._fenced(ref)
+
     def _known_run(self, ref: TurnRef) -> OpenTurn | None:
-        """As `_fenced`, for what only a live run says: one that the chat does not know is told to end.
+        """As `_heard_from`; a run that the chat does not know is told to end.
 
         Its handler was killed after it had sent the run, or the chat was forgotten meanwhile.
         """
-        turn = self._fenced(ref)
+        turn = self._heard_from(ref)
         if turn is None:
             self.effects.append(Cancel(ref.invocation_id))
         return turn
@@ -89,47 +111,97 @@ class Moves:
         return turn_id
 
     def _send_runs(self) -> None:
-        """Have the runs of open turns sent, in order. One behind a stopping turn waits for its end: then its context
-        is known, and it need not ask for it."""
+        """Have the runs of open turns sent, in order.
+
+        The first runs at once. One right behind a stopping turn is sent early, to run when that one has ended; those
+        behind it wait, because an early run is sent again if its messages change. Any other asks for its messages when
+        its time comes: until then they can be edited and withdrawn.
+        """
         for position, turn in enumerate(self.session.open):
-            if turn.stopping:
-                return
-            if turn.sent:
+            head = self.session.open[0]
+            if turn.sent or (position > 1 and head.stopping):
                 continue
-            first = position == 0
-            self._control(turn.turn_id, sent=True, running=first)
-            if first:
-                self._change(turn.turn_id, status=TurnStatus.RUNNING)
-                self._give_pending(turn.turn_id)
-            self.effects.append(Start(turn.turn_id, with_context=first))
+            messages = self.turns[turn.turn_id].pending
+            self._control(turn.turn_id, sent=True, early=position == 1 and head.stopping is not None)
+            if position == 0:
+                self._run(turn.turn_id)
+                self.effects.append(Start(turn.turn_id, messages, self._memory_now(turn.turn_id)))
+            elif head.stopping:
+                self.effects.append(Start(turn.turn_id, messages, self._memory_behind(head)))
+            else:
+                self.effects.append(Start(turn.turn_id))
+
+    def _run(self, turn_id: int) -> None:
+        """Note that a turn runs, with the messages that wait for it."""
+        self._control(turn_id, running=True, early=False)
+        self._change(turn_id, status=TurnStatus.RUNNING)
+        self._give_pending(turn_id)
+
+    def _memory_now(self, turn_id: int) -> MemoryRef | None:
+        """Return what the first of the open turns finds in memory."""
+        return MemoryRef() if turn_id == 1 else self.session.memory
+
+    def _memory_behind(self, stopping: OpenTurn) -> MemoryRef:
+        """Return what a run finds in memory that begins when the run of `stopping` has ended."""
+        rolled_back = stopping.stopping is TurnStatus.ROLLED_BACK
+        left_out = (stopping.turn_id,) if rolled_back else ()
+        return MemoryRef(last=stopping.turn_id, invocation_id=stopping.invocation_id, without=left_out)
+
+    def _recall_early(self) -> None:
+        """Take back the run that was sent early: what it was sent does not hold any more."""
+        for turn in self.session.open:
+            if turn.early:
+                self._unsend(turn)
+                self._control(turn.turn_id, sent=False, early=False, watched=False)
+
+    def _unsend(self, turn: OpenTurn) -> None:
+        """Take back the run of a turn. One that this change wants sent is not sent; another one is cancelled."""
+        wanted = [effect for effect in self.effects if isinstance(effect, Start) and effect.turn_id == turn.turn_id]
+        if wanted:
+            self.effects.remove(wanted[0])
+        else:
+            self.effects.append(Cancel(turn.invocation_id))
 
     def _replace(self, message: Message, stopping: TurnStatus) -> int:
         """Stop what runs; the first queued turn (or a new one) gets all that waits, then `message`."""
         live = self._live()
         queued = [turn for turn in live if not turn.running]
         head = self.session.open[0]
+        self._recall_early()
         waiting = [m for turn in live for m in self._take_pending(turn.turn_id)]
         if head.running and (not head.stopping or stopping is TurnStatus.ROLLED_BACK):
             self._stop(head, stopping)
-        for turn in queued[1:]:
-            self._withdraw(turn)
         if not queued:
             return self._new_turn([*waiting, message])
         self._change(queued[0].turn_id, pending=(*waiting, message), mode=message.mode)
+        for turn in queued[1:]:
+            self._withdraw(turn)
+        self._send_runs()
         return queued[0].turn_id
 
     def _hand_in(self, message: Message) -> int:
         """Give `message` to the first live turn, behind all that waits: a queued message is never overtaken."""
         first, *queued = self._live()
+        self._recall_early()
         waiting = [m for turn in (first, *queued) for m in self._take_pending(turn.turn_id)]
+        self._change(first.turn_id, pending=(*waiting, message))
         for turn in queued:
             self._withdraw(turn)
-        self._change(first.turn_id, pending=(*waiting, message))
         if first.running:
-            self._ring(message)
+            self._ring(first.turn_id, message)
+        self._send_runs()
         return first.turn_id
 
-    def _ring(self, message: Message) -> None:
+    def _ring(self, turn_id: int, message: Message) -> None:
+        """Tell the run of a turn that `message` waits for it."""
+        turn = self._open(turn_id)
+        self._ring_bell(message)
+        self._control(turn_id, rings=turn.rings + 1)
+        steer = message.mode is Mode.STEER
+        self.effects.append(RingRun(turn.invocation_id, turn.rings + 1, steer, message.content[:200]))
+
+    def _ring_bell(self, message: Message) -> None:
+        """As `_ring`, for a run of the version before."""
         bell = self.session.doorbell
         steer = message.mode is Mode.STEER
         if bell is not None and (steer or not bell.steer_only):
@@ -144,8 +216,8 @@ class Moves:
 
     def _withdraw(self, turn: OpenTurn) -> None:
         """Drop a queued turn; its messages went elsewhere or were withdrawn by name."""
-        if turn.sent:
-            self.effects.append(Cancel(turn.invocation_id))
+        if self._open(turn.turn_id).sent:  # this change may have sent or recalled it
+            self._unsend(turn)
         self._close(turn, TurnStatus.WITHDRAWN, None)
 
     def _close(self, turn: OpenTurn, status: TurnStatus, error: str | None) -> None:
@@ -160,9 +232,12 @@ class Moves:
             self._set(doorbell=None)
         heir = next((other for other in self._live() if other.turn_id > turn.turn_id), None)
         if left and heir is not None:
+            self._recall_early()
             self._change(heir.turn_id, pending=(*left, *self.turns[heir.turn_id].pending))
         elif left:
             self._new_turn(list(left))
+        if self.session.open and self.session.open[0].early:
+            self._run(self.session.open[0].turn_id)
         self._send_runs()
 
     def _give_pending(self, turn_id: int) -> tuple[Message, ...]:

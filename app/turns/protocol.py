@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from app.turns.modes import Decision, Mode
-from app.turns.transcript import Item, Message, TurnStatus, Usage, Wait
+from app.turns.transcript import Item, Message, TurnStatus, Usage, UserItem, Wait
 from app.values import Input, Stored
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -155,6 +155,8 @@ class Limits(Stored):
     tool_concurrency: int
     max_tool_result_chars: int
     llm_attempts: int
+    context_tokens: int = 24_000
+    context_turns: int = 50
 
 
 class Context(Stored):
@@ -162,18 +164,38 @@ class Context(Stored):
 
     history: tuple[tuple[Item, ...], ...]
     current: tuple[Item, ...]
+    turn_ids: tuple[int, ...] = ()  # of the earlier turns
+
+
+class MemoryRef(Stored):
+    """Names a state of the working memory: its last turn (0: none), the run that wrote it, and a digest of it.
+
+    Run and digest are "" where they are not known. A run that was replaced may have written a memory of the same turn.
+    `without` are turns that were rolled back: where they were interrupted they must be left out.
+    """
+
+    last: int = 0
+    invocation_id: str = ""
+    digest: str = ""
+    without: tuple[int, ...] = ()
+
+    def is_met_by(self, found: "MemoryRef") -> bool:
+        """Return whether `found` is the memory that this names; where nothing is to be remembered, any memory is."""
+        same_run = self.last == found.last and self.invocation_id in ("", found.invocation_id)
+        return self.last == 0 or (same_run and found.digest != "" and self.digest in ("", found.digest))
 
 
 class TurnStart(Stored):
-    """Input of a run. `context` is None if it was not known yet; the run asks for it with `begin_turn`."""
+    """Input of a run. Without `messages` the run asks for them with `begin_turn`, and if its memory is not `memory`."""
 
     turn_id: int
     limits: Limits
-    context: Context | None = None
+    messages: tuple[UserItem, ...] = ()
+    memory: MemoryRef | None = None
 
 
 class Ring(Stored):
-    """Value of a doorbell: why it rang. `content` is the beginning of the message, for the log."""
+    """Why a run is rung. `content` is the beginning of the message, for the log."""
 
     steer: bool
     content: str
@@ -195,29 +217,41 @@ class ProbeRequest(Stored):
     turns: tuple[TurnRef, ...]
 
 
+class BeginTurn(TurnRef):
+    """Asks what a turn begins with. `memory` is what the run has in memory."""
+
+    memory: MemoryRef | None = None
+
+
 class BeginAnswer(Stored):
-    """The context of a turn; None if it was withdrawn meanwhile."""
+    """What a turn begins with, None if it was withdrawn meanwhile; the run has been rung `rings` times for it.
+
+    With `remembered`, the earlier turns are what the run has in memory, without some of them.
+    """
 
     context: Context | None
+    remembered: MemoryRef | None = None
+    rings: int = 0
 
 
 class Ready(TurnRef):
-    """Registers the doorbell that the next message rings; with `steer_only`, the next STEER message."""
+    """Registers the doorbell of a run of the version before."""
 
     doorbell: str
     steer_only: bool = False
 
 
 class TakeInput(TurnRef):
-    """Asks for the waiting messages and registers the next doorbell."""
+    """Asks for the waiting messages; `doorbell` comes from runs of the version before."""
 
-    doorbell: str
+    doorbell: str | None = None
 
 
 class TakenInput(Stored):
-    """Messages that the turn now has, in order."""
+    """Messages that the turn now has, in order; the run has been rung `rings` times for them and those before."""
 
     messages: tuple[Message, ...] = ()
+    rings: int = 0
 
 
 class Report(TurnRef):
@@ -235,18 +269,22 @@ class Report(TurnRef):
 
 
 class EndTurn(Report):
-    """The last report of a turn; with a doorbell the turn can go on if messages came meanwhile."""
+    """The last report of a turn. If it `may_go_on`, messages that came meanwhile are given to it.
+
+    `digest` is that of the working memory with this turn. `doorbell` comes from runs of the version before.
+    """
 
     outcome: TurnStatus
+    may_go_on: bool = False
+    digest: str = ""
     doorbell: str | None = None
     error: str | None = None
 
 
-class TurnEnd(Stored):
+class TurnEnd(TakenInput):
     """Answer to `end_turn`: the status in which the turn closed, or None and the messages with which it goes on."""
 
     closed: TurnStatus | None = None
-    messages: tuple[Message, ...] = ()
 
 
 class TurnResult(Stored):

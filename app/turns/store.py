@@ -40,21 +40,20 @@ def receipt_key(message_id: str) -> str:
     return f"message/{message_id}"
 
 
-async def load(ctx: ObjectContext | ObjectSharedContext, *turn_ids: int) -> Conversation:
-    """Load the chat with all its open turns. Naming the turns that a handler is about saves a round trip.
+async def load(ctx: ObjectContext | ObjectSharedContext) -> Conversation:
+    """Load the chat with all its open turns.
 
     Errors: BrokenState.
     """
-    session_read = get(ctx, SESSION_KEY, Session)
-    turn_reads = [get(ctx, turn_key(turn_id), Turn) for turn_id in turn_ids]
-    session = await _checked(ctx, await session_read)
-    turns = [turn for read in turn_reads if (turn := await read) is not None]
-    missing = [turn.turn_id for turn in session.open if turn.turn_id not in turn_ids]
-    conversation = Conversation(session, [*turns, *await load_turns(ctx, missing)])
-    for turn_id in (turn.turn_id for turn in session.open):
-        if turn_id not in conversation.turns:
-            raise broken(ctx, turn_key(turn_id), "is missing, although this turn is open")
-    return conversation
+    session = await load_session(ctx)
+    ids = [turn.turn_id for turn in session.open]
+    turns = await load_turns(ctx, ids) if session.turns is None else session.turns
+    if missing := set(ids) - {turn.turn_id for turn in turns}:
+        lost = min(missing)
+        if session.turns is None:
+            raise broken(ctx, turn_key(lost), "is missing, although this turn is open")
+        raise broken(ctx, SESSION_KEY, f"lacks turn {lost}, although this turn is open")
+    return Conversation(session, turns)
 
 
 async def load_session(ctx: ObjectContext | ObjectSharedContext) -> Session:
@@ -90,27 +89,26 @@ async def load_turns(ctx: ObjectContext | ObjectSharedContext, turn_ids: Iterabl
 
 
 def save(ctx: ObjectContext, conversation: Conversation) -> None:
-    """Store what changed."""
-    for turn_id in sorted(conversation.changed):
-        put(ctx, turn_key(turn_id), conversation.turns[turn_id])
-    if conversation.session_changed:
-        put(ctx, SESSION_KEY, conversation.session)
-
-
-def context_range(turn_id: int, settings: Settings) -> range:
-    """Return the earlier turns that the LLM may see at the start of a turn."""
-    return range(max(1, turn_id - settings.context_turns), turn_id)
+    """Store what changed: what is open in one key, each turn that has closed in a key of its own."""
+    for turn in conversation.closed:
+        put(ctx, turn_key(turn.turn_id), turn)
+    if (session := conversation.stored) is not None:
+        put(ctx, SESSION_KEY, session)
 
 
 async def context_of(ctx: ObjectContext, conversation: Conversation, turn_id: int, settings: Settings) -> Context:
     """Return what the LLM sees at the start of a turn: the newest earlier turns that fit the budget, and its own."""
-    known = conversation.turns
-    earlier = context_range(turn_id, settings)
-    known |= {turn.turn_id: turn for turn in await load_turns(ctx, [n for n in earlier if n not in known])}
+    earlier = range(max(1, turn_id - settings.context_turns), turn_id)
+    loaded = await load_turns(ctx, [n for n in earlier if n not in conversation.turns])
+    known = conversation.turns | {turn.turn_id: turn for turn in loaded}
     turns = [turn for n in earlier if (turn := known.get(n)) is not None and turn.status in IN_CONTEXT]
     budget = settings.context_tokens
     history = newest_turns([turn.items for turn in turns], room=budget, budget_tokens=budget)
-    return Context(history=tuple(map(tuple, history)), current=known[turn_id].items)
+    return Context(
+        history=tuple(map(tuple, history)),
+        current=known[turn_id].items,
+        turn_ids=tuple(turn.turn_id for turn in turns[len(turns) - len(history) :]),
+    )
 
 
 def get(ctx: ObjectContext | ObjectSharedContext, key: str, model: type[S]) -> RestateDurableFuture[S | None]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.conftest import StartService
 from tests.support.eventually import eventually
@@ -16,9 +17,10 @@ async def ask(http: httpx.AsyncClient, handler: str, **body: Any) -> Any:
     return answer.json() if answer.content else None
 
 
-async def test_example_agents(own_restate_server: RestateServer, start_service: StartService) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_example_agents(own_restate_server: RestateServer, start_service: StartService, workers: str) -> None:
     """Each example agent does what its file says, beside the chat, and is visible under its class name."""
-    service = await start_service(RESTATE_ADMIN_URL=own_restate_server.admin_url)
+    service = await start_service(RESTATE_ADMIN_URL=own_restate_server.admin_url, WORKERS=workers)
     await own_restate_server.register(service.url)
     async with local_http() as http:
         http.base_url = httpx.URL(own_restate_server.ingress_url)

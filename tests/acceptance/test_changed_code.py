@@ -25,8 +25,8 @@ LLM_CALL = ("app/turns/attempts.py", 'step("LLM call"', 'step("another name"')
 TOOL_STEP = (TOOL, 'step("execute_task"', 'step("another name"')
 ENDS_EARLIER = (
     "app/agent_session.py",
-    "        context = self._start.context",
-    "        return TurnStatus.FAILED\n        context = None",
+    "        if not await self._begin():",
+    "        return TurnStatus.FAILED\n        if False:",
 )
 DOCSTRING = (TOOL, "Carry out a task", "Do a task")
 

@@ -42,11 +42,11 @@ async def crash_now_and_then(
 
 
 async def test_any_crash_keeps_the_invariants(
-    own_restate_server: RestateServer, start_service: StartService, llm: LLMServer
+    own_restate_server: RestateServer, start_service: StartService, llm: LLMServer, server: str
 ) -> None:
     """Whatever dies and when, every message reaches the LLM once, in order, and is answered in the end."""
     service = await start_service(
-        OPENAI_BASE_URL=llm.url, TASK_DURATION_S="0.1", CONTEXT_TOKENS="200000", LOG_LEVEL="WARNING"
+        OPENAI_BASE_URL=llm.url, TASK_DURATION_S="0.1", CONTEXT_TOKENS="200000", LOG_LEVEL="WARNING", SERVER=server
     )
     await own_restate_server.register(service.url)
     people = [

@@ -44,10 +44,10 @@ async def test_while_the_stack_starts(tmp_path: Path, stack: dict[str, str], tim
 
 
 @pytest.mark.parametrize("times", [1, 3])
-async def test_while_turns_are_open(tmp_path: Path, stack: dict[str, str], times: int) -> None:
+async def test_while_turns_are_open(tmp_path: Path, stack: dict[str, str], server: str, times: int) -> None:
     """In the middle of turns that are interrupted and begun."""
     for _ in range(ROUNDS):
-        process = run_main(tmp_path, "up", **stack, OFFLINE_PACE_S="0.1")
+        process = run_main(tmp_path, "up", **stack, OFFLINE_PACE_S="0.1", SERVER=server)
         await ready(process)
         for _ in range(random.randrange(8)):
             await say(stack["RESTATE_INGRESS_URL"], "do something")
@@ -55,17 +55,19 @@ async def test_while_turns_are_open(tmp_path: Path, stack: dict[str, str], times
         require_nothing_listens(stack)
 
 
-async def test_while_the_service_starts(tmp_path: Path, stack: dict[str, str]) -> None:
+async def test_while_the_service_starts(tmp_path: Path, stack: dict[str, str], server: str) -> None:
     """In the first second of the service alone."""
     for _ in range(4 * ROUNDS):
-        process = run_main(tmp_path, **stack)
+        process = run_main(tmp_path, **stack, SERVER=server)
         await asyncio.sleep(random.uniform(0.3, 2))
         await press(process, times=1)
 
 
-async def test_while_the_server_calls(start_service: StartService, own_restate_server: RestateServer) -> None:
+async def test_while_the_server_calls(
+    start_service: StartService, own_restate_server: RestateServer, server: str
+) -> None:
     """With a server that goes on calling while the service ends, and finds it again when it is back."""
-    service = await start_service(OFFLINE_PACE_S="0.1")
+    service = await start_service(OFFLINE_PACE_S="0.1", SERVER=server)
     await own_restate_server.register(service.url)
     for _ in range(ROUNDS):
         await say(own_restate_server.ingress_url, "do something")

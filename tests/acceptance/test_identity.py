@@ -49,10 +49,10 @@ def public_key(server: RestateServer) -> str:
 
 
 async def test_only_the_signing_server_is_answered(
-    signing_server: RestateServer, own_restate_server: RestateServer, start_service: StartService
+    signing_server: RestateServer, own_restate_server: RestateServer, start_service: StartService, server: str
 ) -> None:
     """The server with the key runs turns; another server cannot register, and an unsigned request is 401."""
-    service = await start_service(RESTATE_IDENTITY_KEYS=public_key(signing_server), OFFLINE_PACE_S="0")
+    service = await start_service(RESTATE_IDENTITY_KEYS=public_key(signing_server), OFFLINE_PACE_S="0", SERVER=server)
     await signing_server.register(service.url)
     await say(signing_server.ingress_url, "hello")
 

@@ -32,9 +32,9 @@ def taken_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-async def test_taken_port_is_one_sentence(tmp_path: Path, taken_port: int) -> None:
+async def test_taken_port_is_one_sentence(tmp_path: Path, taken_port: int, server: str) -> None:
     """A port that is taken gives one sentence with the port and the setting, and exit code 1."""
-    process = run_main(tmp_path, PORT=str(taken_port))
+    process = run_main(tmp_path, PORT=str(taken_port), SERVER=server)
 
     assert await process.exited() == 1
     assert process.log().splitlines() == [
@@ -80,10 +80,10 @@ async def test_unknown_argument_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 async def test_ends_soon_when_asked_to(
-    signum: signal.Signals, start_service: StartService, own_restate_server: RestateServer
+    signum: signal.Signals, start_service: StartService, own_restate_server: RestateServer, server: str
 ) -> None:
     """SIGTERM and Ctrl-C in the middle of a turn end the service within 5 s, with exit code 0 and no traceback."""
-    service = await start_service(OFFLINE_PACE_S="60")
+    service = await start_service(OFFLINE_PACE_S="60", SERVER=server)
     await own_restate_server.register(service.url)
     await say(own_restate_server.ingress_url, "do something")
     await eventually(lambda: any("Running iteration" in line for line in service.log_lines()))

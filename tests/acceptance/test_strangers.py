@@ -33,9 +33,11 @@ SENT = {
 }
 
 
-async def test_strangers_leave_no_traceback(start_service: StartService, own_restate_server: RestateServer) -> None:
+async def test_strangers_leave_no_traceback(
+    start_service: StartService, own_restate_server: RestateServer, server: str
+) -> None:
     """Port scanners, browsers and cut connections leave no traceback, and the service goes on serving."""
-    service = await start_service()
+    service = await start_service(SERVER=server)
     for sent in SENT.values():
         for reset in (False, True):
             await asyncio.to_thread(send_raw, service.port, sent, reset=reset)
@@ -54,9 +56,11 @@ async def test_strangers_leave_no_traceback(start_service: StartService, own_res
         ("/invoke/ChatService/process_user_message", 415, "Send requests to Restate's ingress"),
     ],
 )
-async def test_newcomer_is_shown_the_way(start_service: StartService, path: str, status: int, words: str) -> None:
+async def test_newcomer_is_shown_the_way(
+    start_service: StartService, server: str, path: str, status: int, words: str
+) -> None:
     """A message that is sent to the service itself is answered with where to send it."""
-    service = await start_service()
+    service = await start_service(SERVER=server)
     async with local_http() as http:
         answer = await http.post(f"{service.url}{path}", json={"content": "x" * 1_000_000})
 
@@ -81,7 +85,10 @@ def send_raw(port: int, sent: bytes, *, reset: bool) -> None:
 
 
 async def test_late_frame_breaks_no_other_request(start_service: StartService) -> None:
-    """What a client still sends to a request that is answered is dropped: the others on its connection go on."""
+    """What a client still sends to a request that is answered is dropped: the others on its connection go on.
+
+    Granian resets the stream instead, which a client hears before it can send more.
+    """
     service = await start_service()
     assert await asyncio.to_thread(answers_after_late_frame, service.port) == [b'{"status":"ok"}'] * 2
     assert "Traceback" not in service.process.log()

@@ -12,6 +12,7 @@ from typing import Any
 from app.background import Restack
 from app.hosting.stack import ROOT
 from tests.bench.figures import Figure, median_ms
+from tests.bench.usage import memory_mib
 from tests.support.eventually import eventually
 from tests.support.process import Process, bare_environment, free_port
 from tests.support.restate_server import RestateServer
@@ -115,7 +116,7 @@ async def steps(bench: Bench, count: int = 500) -> list[Figure]:
 
 async def idle(bench: Bench, agents: int = 10_000) -> list[Figure]:
     """Measure what idle agents cost in memory, of the service and of the server."""
-    service, server = _memory_mib(bench.service.pid), _memory_mib(bench.restate.process.pid)
+    service, server = memory_mib(bench.service.pid), memory_mib(bench.restate.process.pid)
     began = time.perf_counter()
     await _side_by_side(64, [bench.agent() for _ in range(agents)])
     rate = agents / (time.perf_counter() - began)
@@ -124,9 +125,9 @@ async def idle(bench: Bench, agents: int = 10_000) -> list[Figure]:
     return [
         Figure(f"starts per second, {agents} agents", rate, "/s", samples=agents),
         Figure(f"memory of the service before {agents} idle agents", service, "MiB"),
-        Figure(f"memory of the service with {agents} idle agents", _memory_mib(bench.service.pid), "MiB"),
+        Figure(f"memory of the service with {agents} idle agents", memory_mib(bench.service.pid), "MiB"),
         Figure(f"memory of the server before {agents} idle agents", server, "MiB"),
-        Figure(f"memory of the server with {agents} idle agents", _memory_mib(bench.restate.process.pid), "MiB"),
+        Figure(f"memory of the server with {agents} idle agents", memory_mib(bench.restate.process.pid), "MiB"),
     ]
 
 
@@ -176,8 +177,3 @@ async def _side_by_side(width: int, work: list[Any]) -> None:
             await awaitable
 
     await asyncio.gather(*(one(awaitable) for awaitable in work))
-
-
-def _memory_mib(pid: int) -> float:
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * 4096 / 2**20

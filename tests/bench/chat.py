@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from typing import Any
 import httpx
 
 from tests.bench.figures import Figure, median_ms
+from tests.bench.ours import passed_on
+from tests.bench.usage import memory_mib
 from tests.support.llm_server import FOR_EVER, LLMRequest, LLMServer, Plan
 from tests.support.restate_server import RestateServer
-from tests.support.service import MAIN, Service
+from tests.support.service import Service
 
 ANSWER = Plan(text=("Done.",))
 SLOW = Plan(delay_s=FOR_EVER)
@@ -87,11 +89,11 @@ class Bench:
 
 
 @asynccontextmanager
-async def running(binary: str, folder: Path, main: Path = MAIN, /, **env: str) -> AsyncIterator[Bench]:
-    """Run everything a benchmark needs; `main` is the `app/main.py` that is measured."""
+async def running(binary: str, folder: Path) -> AsyncIterator[Bench]:
+    """Run everything a benchmark needs."""
     restate = RestateServer(binary, folder)
     with LLMServer(lambda request: SLOW if "slow" in request.user_texts[-1] else ANSWER) as llm:
-        service = Service(folder, main, OPENAI_BASE_URL=llm.url, LOG_LEVEL="WARNING", **env)
+        service = Service(folder, OPENAI_BASE_URL=llm.url, LOG_LEVEL="WARNING", **passed_on())
         try:
             await restate.start()
             await service.start()
@@ -154,7 +156,7 @@ async def history(bench: Bench, sizes: tuple[int, ...] = (10, 40, 100, 1000, 500
     figures, medians = [], {}
     key = bench.new_key()
     sent = 0
-    memory_before = _memory_mib(bench.service)
+    memory_before = memory_mib(bench.service.process.pid)
     for size in sizes:
         for _ in range(size // 2 - sent - rounds // 2):
             await bench.turn(key)
@@ -164,7 +166,7 @@ async def history(bench: Bench, sizes: tuple[int, ...] = (10, 40, 100, 1000, 500
         medians[size] = statistics.median(samples)
         figures.append(median_ms(f"a turn after {size} messages", samples))
     figures.append(Figure("a turn at 5000 messages / at 40", medians[sizes[-1]] / medians[40], "×", at_most=1.3))
-    grown = _memory_mib(bench.service) - memory_before
+    grown = memory_mib(bench.service.process.pid) - memory_before
     figures.append(Figure("memory of the service, growth", grown, "MiB", at_most=30))
     return figures
 
@@ -189,11 +191,3 @@ async def nothing_lost(bench: Bench, mode: str, messages: int = 300) -> list[Fig
         blind = sum(request.user_texts[-1].count(f"<{key}-") > 1 for request in bench.llm.requests)
         figures.append(Figure("queued messages answered without the reply before", blind, "", at_most=0))
     return figures
-
-
-def _memory_mib(service: Service) -> float:
-    pages = int(Path(f"/proc/{service.process.pid}/statm").read_text().split()[1])
-    return pages * 4096 / 2**20
-
-
-Benchmark = Callable[[Bench], Awaitable[list[Figure]]]

@@ -193,6 +193,7 @@ async def test_odd_stored_turn_is_repaired(chat: Chat) -> None:
         {"kind": "assistant", "content": "", "tool_calls": [call], "finish": "tool_calls"},
     ]
     await edit_state(chat, {"turn/1": json.dumps(turn)})
+    await edit_state(chat, {"memory": None}, "AgentSession")
 
     await chat.say("second")
     await chat.idle()
@@ -271,17 +272,19 @@ async def test_missing_session_is_named(chat: Chat) -> None:
     await chat.call("forget")
 
 
-@pytest.mark.parametrize("value", ["not JSON", None, '{"turn_id": 7}'], ids=["broken", "missing", "another"])
-async def test_broken_open_turn_is_named(chat: Chat, gate: Gate, value: str | None) -> None:
+@pytest.mark.parametrize("turns", [[{}], [], [{"turn_id": 7}]], ids=["broken", "missing", "another"])
+async def test_broken_open_turn_is_named(chat: Chat, gate: Gate, turns: list[dict[str, int]]) -> None:
     """An open turn that cannot be read or is missing is named; its run ends, and `forget` works all the same."""
-    await edit_state(chat, {"turn/1": value})
+    session = json.loads((await chat.state())["session"])
+    await edit_state(chat, {"session": json.dumps(session | {"turns": turns})})
 
-    for message in (await refusals(chat, history=False)).values():
-        assert "'turn/1'" in message
+    for message in (await refusals(chat)).values():
+        assert "'session'" in message
+        assert "turns.0.turn_id: " in message or "lacks turn 1, although this turn is open" in message
     gate.open()
     await chat.call("forget")
     await chat.nothing_runs()
-    assert await chat.state() == {}
+    assert (await chat.state(), await chat.state("AgentSession")) == ({}, {})
     await chat.say("anew")
     assert (await chat.idle())[-1] == ("assistant", "answer to: anew", "completed")
 
@@ -300,16 +303,16 @@ async def test_broken_receipt_is_named(chat: Chat) -> None:
     await chat.idle()
 
 
-async def edit_state(chat: Chat, changes: dict[str, str | None]) -> None:
+async def edit_state(chat: Chat, changes: dict[str, str | None], service: str = "ChatService") -> None:
     """Change keys of the chat's state through the admin API, as the Restate UI does; None removes one."""
-    state = {name: text for name, text in (await chat.state() | changes).items() if text is not None}
+    state = {name: text for name, text in (await chat.state(service) | changes).items() if text is not None}
     body = {"object_key": chat.key, "new_state": {name: list(text.encode()) for name, text in state.items()}}
     async with local_http() as http:
-        answer = await http.post(f"{chat.server.admin_url}/services/ChatService/state", json=body)
+        answer = await http.post(f"{chat.server.admin_url}/services/{service}/state", json=body)
     assert answer.is_success, answer.text
 
     async def stored() -> bool:
-        return await chat.state() == state
+        return await chat.state(service) == state
 
     await eventually(stored)
 

@@ -89,14 +89,17 @@ class Chat:
         return await self.lines()
 
     async def turn(self, turn_id: int) -> dict[str, Any]:
-        """Return the stored turn, as Restate's introspection shows it."""
-        turn: dict[str, Any] = json.loads((await self.state())[f"turn/{turn_id}"])
+        """Return the stored turn, open or closed, as Restate's introspection shows it."""
+        state = await self.state()
+        open_turns: list[dict[str, Any]] = json.loads(state["session"])["turns"]
+        found = [turn for turn in open_turns if turn["turn_id"] == turn_id]
+        turn: dict[str, Any] = found[0] if found else json.loads(state[f"turn/{turn_id}"])
         return turn
 
-    async def state(self) -> dict[str, str]:
+    async def state(self, service: str = "ChatService") -> dict[str, str]:
         """Return the stored state, key by key, as JSON texts."""
-        rows = await self._rows("SELECT key, value_utf8 FROM state WHERE service_key = '{}'", self.key)
-        return {row["key"]: row["value_utf8"] for row in rows}
+        query = f"SELECT key, value_utf8 FROM state WHERE service_name = '{service}' AND service_key = '{{}}'"  # noqa: S608 - ours
+        return {row["key"]: row["value_utf8"] for row in await self._rows(query, self.key)}
 
     async def tools_started(self, count: int) -> None:
         """Wait until the run of the first open turn has started `count` tasks."""

@@ -1,12 +1,12 @@
 """A chat in memory: does with a Conversation what `store.py` does, without an engine and without storage."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from app.turns.control import Effect, Probe, Session, Settle, Start
+from app.turns.control import Cancel, Effect, Probe, Session, Settle, Start
 from app.turns.conversation import Conversation
 from app.turns.modes import Decision, Mode
-from app.turns.protocol import EndTurn, Receipt, Report, TurnEnd, TurnRef
+from app.turns.protocol import EndTurn, Receipt, Report, TakeInput, TurnEnd, TurnRef
 from app.turns.transcript import AssistantItem, Item, Message, Turn, TurnStatus, UserItem
 
 T = TypeVar("T")
@@ -32,6 +32,9 @@ class FakeChat:
         """Load, act, carry out the effects, store."""
         conversation = Conversation(self.session, self.turns.values())
         result = act(conversation)
+        starts = [effect.turn_id for effect in conversation.effects if isinstance(effect, Start)]
+        assert len(starts) == len(set(starts)), "a turn has one run"
+        assert all(effect.invocation_id for effect in conversation.effects if isinstance(effect, Cancel))
         for effect in conversation.effects:
             if isinstance(effect, Start):
                 invocation_id = f"inv_{len(self.sent) + 1}"
@@ -67,9 +70,10 @@ class FakeChat:
     def arm(self, turn_id: int, doorbell: str, *, steer_only: bool = False) -> None:
         self.change(lambda chat: chat.arm(self.ref(turn_id), doorbell, steer_only=steer_only))
 
-    def take(self, turn_id: int, doorbell: str = "next") -> list[str]:
+    def take(self, turn_id: int, doorbell: str | None = None) -> list[str]:
         """Return the ids of the messages that the run was given."""
-        return ids(self.change(lambda chat: chat.take(self.ref(turn_id), doorbell)))
+        request = TakeInput(**dict(self.ref(turn_id)), doorbell=doorbell)
+        return ids(self.change(lambda chat: chat.take(request)).messages)
 
     def record(self, turn_id: int, *items: Item, offset: int = 0, **fields: object) -> None:
         report = Report(**dict(self.ref(turn_id)), offset=offset, items=items, **fields)
@@ -81,14 +85,15 @@ class FakeChat:
         outcome: TurnStatus = TurnStatus.COMPLETED,
         *,
         ref: TurnRef | None = None,
-        doorbell: str | None = None,
+        may_go_on: bool = False,
+        digest: str = "",
         items: tuple[Item, ...] = (),
         offset: int = 0,
         error: str | None = None,
     ) -> TurnEnd:
-        """End the turn as a run does; with `doorbell` it can go on."""
-        fence = ref or self.ref(turn_id)
-        report = EndTurn(**dict(fence), offset=offset, items=items, outcome=outcome, doorbell=doorbell, error=error)
+        """End the turn as a run does."""
+        end: dict[str, Any] = {"outcome": outcome, "may_go_on": may_go_on, "digest": digest, "error": error}
+        report = EndTurn(**dict(ref or self.ref(turn_id)), offset=offset, items=items, **end)
         return self.change(lambda chat: chat.end(report))
 
     # What a test looks at
@@ -110,6 +115,11 @@ class FakeChat:
 
 def ids(messages: tuple[Message, ...]) -> list[str]:
     return [message.message_id for message in messages]
+
+
+def messages(*message_ids: str, mode: Mode = Mode.INTERRUPT) -> tuple[Message, ...]:
+    """Messages of these ids, as `FakeChat.say` makes them."""
+    return tuple(Message(message_id=message_id, content=message_id, mode=mode) for message_id in message_ids)
 
 
 def said(text: str) -> AssistantItem:

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support.llm_responses import response_document
+
 FOR_EVER = float("inf")
 HEADERS_END = b"\r\n\r\n"
 
@@ -51,6 +53,11 @@ class Plan:
     headers: Mapping[str, str] = field(default_factory=dict)
     error: object = None  # the body when status is not 200: str as it is, else JSON
     body: Iterable[bytes] | None = None
+
+    def document(self) -> str:
+        """Return the whole answer as the Responses API gives it, without streaming."""
+        calls = [{"name": call.name, "arguments": call.arguments, "call_id": call.call_id} for call in self.calls]
+        return json.dumps(response_document("".join(self.text), calls, self.usage))
 
     def chunks(self) -> Iterator[str]:
         """Yield the data of each event of the stream."""
@@ -107,13 +114,19 @@ class LLMRequest:
     body: dict[str, Any]
     headers: dict[str, str]
     arrived_at: float
+    path: str = ""
     finished_at: float | None = None  # the whole plan was carried out
     disconnected_at: float | None = None  # the client went away before that
     bytes_sent: int = 0  # of the body, by then
 
     @property
+    def of_responses_api(self) -> bool:
+        """Whether it came by `POST /v1/responses`, which is answered with one document."""
+        return self.path.endswith("/responses")
+
+    @property
     def messages(self) -> list[dict[str, Any]]:
-        messages: list[dict[str, Any]] = self.body["messages"]
+        messages: list[dict[str, Any]] = self.body["input" if self.of_responses_api else "messages"]
         return messages
 
     @property
@@ -264,11 +277,13 @@ class _Connection(asyncio.Protocol):
 
     async def _read_request(self) -> LLMRequest:
         head = (await self._read(self._head_size)).decode("latin-1")
-        lines = [line.partition(":") for line in head.split("\r\n")[1:] if line]
+        first, *rest = head.split("\r\n")
+        lines = [line.partition(":") for line in rest if line]
         headers = {name.lower(): value.strip() for name, _, value in lines}
         length = int(headers.get("content-length", "0"))
         body = await self._read(lambda: length if len(self._buffer) >= length else None)
-        return LLMRequest(len(self._server.requests), json.loads(body), headers, time.monotonic())
+        path = first.split(" ")[1]
+        return LLMRequest(len(self._server.requests), json.loads(body), headers, time.monotonic(), path)
 
     def _head_size(self) -> int | None:
         end = self._buffer.find(HEADERS_END)
@@ -297,8 +312,8 @@ class _Connection(asyncio.Protocol):
             await plan.gate.wait()
         if plan.body is not None:
             return await self._send_body(request, plan, plan.body)
-        if plan.status != 200:
-            body = plan.error if isinstance(plan.error, str) else json.dumps(plan.error)
+        if plan.status != 200 or request.of_responses_api:
+            body = plan.document() if plan.status == 200 else _error_body(plan)
             self._write_head(plan, {"content-type": "application/json", "content-length": str(len(body.encode()))})
             self._transport.write(body.encode())
             return True
@@ -328,6 +343,10 @@ class _Connection(asyncio.Protocol):
         self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         request.bytes_sent += len(data)
         self._server.log_changed()
+
+
+def _error_body(plan: Plan) -> str:
+    return plan.error if isinstance(plan.error, str) else json.dumps(plan.error)
 
 
 async def _sleep(duration_s: float) -> None:

@@ -11,10 +11,11 @@ from tests.support.fake_engine import Engine
 from tests.support.llm_client import settings_for
 from tests.support.llm_server import LLMServer
 
-# A few inputs, the same each time; `--hypothesis-profile=many`, as in tests/exhaustive, gives ten times as many others.
-settings.register_profile("many", max_examples=200, deadline=None)
+# A few inputs, the same each time; `--hypothesis-profile=many`, as in tests/exhaustive, gives many others.
+settings.register_profile("many", max_examples=500, deadline=None)
 settings.register_profile("few", max_examples=20, deadline=None, derandomize=True)
-settings.load_profile("few")
+if settings.get_current_profile_name() != "many":  # which the option has loaded by now
+    settings.load_profile("few")
 
 
 @pytest.fixture(scope="module", autouse=True)

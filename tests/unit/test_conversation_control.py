@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.turns.control import Cancel, RingDoorbell, Start
+from app.turns.control import Cancel, RingDoorbell, RingRun, Start
 from app.turns.modes import Mode
 from app.turns.transcript import TurnStatus
 from tests.support.fake_chat import FakeChat
@@ -54,6 +54,7 @@ def test_stop_of_a_queued_turn_leaves_the_others(chat: FakeChat) -> None:
 
 def test_stop_of_another_turn_does_nothing(chat: FakeChat) -> None:
     """`stop` of a turn that is not open does nothing."""
+    chat.change(lambda c: c.heal())
     before = (chat.session, dict(chat.turns))
 
     assert stop(chat, 7) == (None, [])
@@ -132,7 +133,8 @@ def test_promote_hands_to_the_running_turn(chat: FakeChat) -> None:
 
     assert promote(chat, "m4")
 
-    assert chat.effects == [Cancel("inv_3"), RingDoorbell("bell", steer=True, content="m4")]
+    bell, ring = RingDoorbell("bell", steer=True, content="m4"), RingRun("inv_1", 2, steer=True, content="m4")
+    assert chat.effects == [Cancel("inv_3"), bell, ring]
     assert (chat.pending(1), chat.open_turns) == (["m2", "m4"], [1, 2])
     assert chat.turns[1].pending[-1].mode is Mode.STEER
 

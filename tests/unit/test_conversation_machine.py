@@ -9,11 +9,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.turns.control import Cancel, RingDoorbell, Start
+from app.turns.control import Cancel, RingRun, Start
 from app.turns.conversation import Conversation
 from app.turns.modes import Decision, Mode
-from app.turns.protocol import EndTurn, Report, TurnRef
-from app.turns.transcript import AssistantItem, TurnStatus, UserItem
+from app.turns.protocol import EndTurn, Report, TakeInput, TurnRef
+from app.turns.transcript import AssistantItem, TurnStatus
 from tests.support.fake_chat import FakeChat
 
 pytestmark = pytest.mark.invariant
@@ -28,10 +28,14 @@ class Run:
     ref: TurnRef
     started: bool = False
     cancelled: bool = False
-    doorbell: str = ""
-    rung: bool = False
+    rings: int = 0  # that have come
+    taken: int = 0  # of which it has heard that their messages were taken
     heard: list[str] = field(default_factory=list)
     reported: int = 0
+
+    @property
+    def rung(self) -> bool:
+        return self.rings > self.taken
 
 
 class ChatMachine(RuleBasedStateMachine):
@@ -45,7 +49,6 @@ class ChatMachine(RuleBasedStateMachine):
         super().__init__()
         self.chat = FakeChat()
         self.queue: deque[Run | TurnRef] = deque()
-        self.bells = 0
         self.accepted: list[str] = []
         self.promoted: set[str] = set()
         self.withdrawn: set[str] = set()
@@ -63,13 +66,12 @@ class ChatMachine(RuleBasedStateMachine):
         probed = [self.chat.ref(turn_id) for turn_id in self.chat.probed]
         for effect in self.chat.effects:
             match effect:
-                case Start(turn_id, with_context):
-                    run = Run(self.chat.ref(turn_id), heard=self.chat.heard(turn_id) if with_context else [])
-                    self.queue.append(run)
+                case Start(turn_id, messages):
+                    self.queue.append(Run(self.chat.ref(turn_id), heard=[m.message_id for m in messages]))
                 case Cancel(invocation_id):
                     self._cancel(invocation_id)
-                case RingDoorbell(awakeable_id, steer, _):
-                    self._ring(awakeable_id, steer=steer)
+                case RingRun(invocation_id, number):
+                    self._ring(invocation_id, number)
         self.queue.extend(settlements)
         for ref in probed:
             if ref not in [job.ref for job in self.queue if isinstance(job, Run)]:
@@ -84,30 +86,19 @@ class ChatMachine(RuleBasedStateMachine):
                 else:
                     self.queue.remove(job)
 
-    def _ring(self, awakeable_id: str, *, steer: bool) -> None:
-        run = self.active
-        if run is not None and run.doorbell == awakeable_id:
-            run.rung = True
-            if not steer:
-                self._arm(run, steer_only=True)
-
-    def _new_bell(self, run: Run) -> str:
-        self.bells += 1
-        run.doorbell, run.rung = f"bell {self.bells}", False
-        return run.doorbell
-
-    def _arm(self, run: Run, *, steer_only: bool) -> None:
-        rung = run.rung
-        bell = self._new_bell(run)
-        run.rung = rung
-        self.chat.change(lambda chat: chat.arm(run.ref, bell, steer_only=steer_only))
-        self._apply_effects()
+    def _ring(self, invocation_id: str, number: int) -> None:
+        for job in self.queue:
+            if isinstance(job, Run) and job.ref.invocation_id == invocation_id:
+                assert number == job.rings + 1
+                job.rings = number
 
     # What people do
 
-    @rule(mode=modes)
-    def message(self, mode: Mode) -> None:
-        self._say(mode)
+    @rule(burst=st.lists(modes, min_size=1, max_size=4))
+    def messages(self, burst: list[Mode]) -> None:
+        """Several in a row, as chance seldom has it: what they make of each other is where the rules meet."""
+        for mode in burst:
+            self._say(mode)
 
     def _say(self, mode: Mode) -> bool:
         """Send a message as `process_user_message` does; return whether it was accepted."""
@@ -160,12 +151,6 @@ class ChatMachine(RuleBasedStateMachine):
             job.heard = self.chat.heard(job.ref.turn_id)
             self._apply_effects()
 
-    @rule()
-    @precondition(lambda self: self.active and not self.active.doorbell)
-    def listen(self) -> None:
-        assert self.active is not None
-        self._arm(self.active, steer_only=False)
-
     @rule(twice=st.booleans())
     @precondition(lambda self: self.active)
     def record(self, twice: bool) -> None:
@@ -181,8 +166,10 @@ class ChatMachine(RuleBasedStateMachine):
     def take(self) -> None:
         run = self.active
         assert run is not None
-        bell = self._new_bell(run)
-        run.heard += [m.message_id for m in self.chat.change(lambda chat: chat.take(run.ref, bell))]
+        taken = self.chat.change(lambda chat: chat.take(TakeInput(**dict(run.ref))))
+        self._apply_effects()
+        run.heard += [m.message_id for m in taken.messages]
+        run.taken = max(run.taken, taken.rings)
 
     @rule(outcome=st.sampled_from([TurnStatus.COMPLETED, TurnStatus.FAILED, TurnStatus.LIMIT_REACHED]))
     @precondition(lambda self: self.active)
@@ -212,14 +199,15 @@ class ChatMachine(RuleBasedStateMachine):
         self.queue.clear()
 
     def _end(self, run: Run, outcome: TurnStatus) -> None:
-        bell = self._new_bell(run) if outcome is TurnStatus.COMPLETED else None
-        answers = (self._answer(),) if outcome is TurnStatus.COMPLETED else ()
-        report = EndTurn(**dict(run.ref), offset=run.reported, items=answers, outcome=outcome, doorbell=bell)
+        completed = outcome is TurnStatus.COMPLETED
+        answers = (self._answer(),) if completed else ()
+        report = EndTurn(**dict(run.ref), offset=run.reported, items=answers, outcome=outcome, may_go_on=completed)
         run.reported += len(answers)
         end = self.chat.change(lambda chat: chat.end(report))
         if end.closed is not None:
             self.queue.popleft()
         run.heard += [m.message_id for m in end.messages]
+        run.taken = max(run.taken, end.rings)
         self._apply_effects()
 
     def _answer(self) -> AssistantItem:
@@ -262,28 +250,30 @@ class ChatMachine(RuleBasedStateMachine):
         assert not any(turn.running for turn in self.chat.session.open[1:])
 
     @invariant()
-    def only_turns_behind_a_stopping_one_are_not_sent(self) -> None:
+    def only_turns_behind_an_early_one_are_not_sent(self) -> None:
         sent = [turn.sent for turn in self.chat.session.open]
         assert sent == sorted(sent, reverse=True)
+        assert all(sent[:2])
         assert all(sent) or self.chat.session.open[0].stopping
-
-    @invariant()
-    def doorbell_belongs_to_an_open_turn(self) -> None:
-        bell = self.chat.session.doorbell
-        assert bell is None or bell.turn_id in self.chat.open_turns
+        assert not any(turn.early for turn in self.chat.session.open[2:])
 
     @invariant()
     def waiting_message_has_rung(self) -> None:
-        bell = self.chat.session.doorbell
-        if bell is not None and not bell.steer_only:
-            assert not self.chat.pending(bell.turn_id)
+        run = self.active
+        for turn in self.chat.session.open:
+            if run is not None and turn.invocation_id == run.ref.invocation_id and turn.running and not turn.stopping:
+                assert run.rung or not self.chat.pending(turn.turn_id)
 
     @invariant()
     def run_has_heard_what_its_turn_says(self) -> None:
-        run = self.active
-        if run is not None and run.ref.turn_id in self.chat.open_turns:
-            turn = self.chat.turns[run.ref.turn_id]
-            assert run.heard == [i.message_id for i in turn.items if isinstance(i, UserItem)]
+        """One that was sent early has what waits for it, also when it runs before the chat knows that it does."""
+        runs = {job.ref.invocation_id: job for job in self.queue if isinstance(job, Run)}
+        for turn in self.chat.session.open:
+            run = runs.get(turn.invocation_id)
+            if run is not None and turn.early:
+                assert run.heard == self.chat.pending(turn.turn_id)
+            elif run is not None and run.started:
+                assert run.heard == self.chat.heard(turn.turn_id)
 
     def teardown(self) -> None:
         """Whatever happened: the next message, in any mode, is accepted, and in the end every message was heard."""

@@ -6,8 +6,9 @@ import pytest
 
 from app.turns.control import Start
 from app.turns.modes import Mode
+from app.turns.protocol import TakeInput, TakenInput
 from app.turns.transcript import TurnStatus, Usage, Wait
-from tests.support.fake_chat import FakeChat, said
+from tests.support.fake_chat import FakeChat, messages, said
 
 BUSY_MODES = [mode for mode in Mode if mode is not Mode.REJECT]
 
@@ -31,8 +32,8 @@ def test_other_run_changes_nothing(chat: FakeChat) -> None:
 
     assert not chat.change(lambda c: c.begin(foreign))
     chat.change(lambda c: c.arm(foreign, "bell", steer_only=False))
-    assert chat.change(lambda c: c.take(foreign, "bell")) == ()
-    assert chat.end(1, ref=foreign, doorbell="bell", items=(said("late"),)).closed is TurnStatus.WITHDRAWN
+    assert chat.change(lambda c: c.take(TakeInput(**dict(foreign), doorbell="bell"))) == TakenInput()
+    assert chat.end(1, ref=foreign, may_go_on=True, items=(said("late"),)).closed is TurnStatus.WITHDRAWN
     chat.change(lambda c: c.settle(foreign))
 
     assert (chat.session, chat.turns) == before
@@ -40,7 +41,7 @@ def test_other_run_changes_nothing(chat: FakeChat) -> None:
 
 def test_late_report_of_a_closed_turn_changes_nothing(chat: FakeChat) -> None:
     """A report, an end or a settlement of a turn that has closed changes nothing."""
-    chat.end(1, items=(said("done"),), doorbell="bell")
+    chat.end(1, items=(said("done"),), may_go_on=True)
     closed = chat.turns[1]
 
     chat.record(1, said("late"), offset=1)
@@ -91,7 +92,7 @@ def test_begin_of_a_withdrawn_turn_is_refused(chat: FakeChat) -> None:
 def test_begin_hands_over_what_waited(chat: FakeChat) -> None:
     """A queued turn that begins is running and has heard its messages."""
     chat.say(mode=Mode.QUEUE)
-    chat.end(1, doorbell="bell")
+    chat.end(1, may_go_on=True)
 
     assert chat.begin(2)
 
@@ -128,16 +129,18 @@ def test_burial_moves_messages_to_a_turn_of_their_own(chat: FakeChat) -> None:
 
     chat.change(lambda c: c.settle(chat.ref(1)))
 
-    assert chat.effects == [Start(2, with_context=True)]
+    assert chat.effects == [Start(2, messages("m2", mode=Mode.INCORPORATE), None)]
     assert (chat.open_turns, chat.heard(2)) == ([2], ["m2"])
 
 
 @pytest.mark.parametrize("mode", BUSY_MODES)
 def test_open_turns_are_watched_once_somebody_counts_on_them(chat: FakeChat, mode: Mode) -> None:
-    """The first message that finds a turn open has it, and every run behind it, settled when its run is over."""
+    """The first message that finds a turn open has it settled when its run is over; a run that it sends waits for the
+    next one who counts on it."""
     chat.say(mode=mode)
-    watched = chat.watched
-    assert watched == [turn.turn_id for turn in chat.session.open if turn.sent]
+    assert chat.watched == [1]
 
+    sent = {turn.turn_id: turn.invocation_id for turn in chat.session.open[1:]}
     chat.say(mode=mode)
-    assert set(chat.watched).isdisjoint(watched)
+    same = [turn_id for turn_id, run in sent.items() if chat.turns[turn_id].invocation_id == run]
+    assert chat.watched == [turn_id for turn_id in same if turn_id in chat.open_turns]

@@ -1,7 +1,7 @@
 """Which invocations belong to a forgotten chat."""
 
-from app.admin import quoted
-from app.turns.erasure import ERASER, Row, of_forgotten_chat
+from app.engine.admin import quoted
+from app.engine.erasure import ERASER, Row, of_forgotten_chat
 
 
 def row(name: str, second: int, *, by: str | None = None, handler: str = "run") -> Row:

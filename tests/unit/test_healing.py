@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.hosting.unfit import CODE_CHANGED
+from app.engine.unfit import CODE_CHANGED
 from app.turns.control import Cancel
 from app.turns.modes import Mode
 from app.turns.transcript import TurnStatus
@@ -33,7 +33,7 @@ def test_first_contact_does_not_probe() -> None:
     chat = FakeChat()
     chat.say()
     chat.say(mode=Mode.QUEUE)
-    assert (chat.watched, chat.probed) == ([1, 2], [])
+    assert (chat.watched, chat.probed) == ([1], [])
 
 
 @pytest.mark.parametrize("turn_id", [None, 1, 2, 9])

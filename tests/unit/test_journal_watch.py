@@ -7,7 +7,7 @@ import struct
 import pytest
 from restate.vm import VMException  # type: ignore[attr-defined]  # not re-exported, and its own module has no types
 
-from app.hosting.journal_watch import JournalWatch, Unfit, mismatch_in
+from app.engine.journal_watch import JournalWatch, Unfit, mismatch_in
 
 # What restate-sdk 1.3.0 answered in four measured cases.
 RUN = b"\x04\x11\x00\x00\x00\x00\x00\tX\x01b\x05first"

@@ -23,10 +23,11 @@ LAYERS = (
     ("text", "turns.modes"),
     ("errors", "values", "address"),
     ("settings", "turns.transcript"),
-    ("boundary", "admin", "durable", "hosting", "turns.context"),
+    ("boundary", "engine", "durable", "turns.context"),
+    ("hosting",),
     ("llm",),
     ("tools",),
-    ("turns.protocol", "turns.control", "turns.history", "turns.erasure", "turns.tool_calls"),
+    ("turns.protocol", "turns.control", "turns.history", "turns.tool_calls"),
     ("turns.addresses", "turns.moves"),
     ("turns.conversation",),
     ("turns.store", "turns.link"),
@@ -53,7 +54,7 @@ LAYERS = (
     ("background.client",),
     ("background",),
     ("agents",),
-    ("hosting.stack", "hosting.rollout"),
+    ("hosting.stack", "hosting.rollout", "hosting.workers"),
     ("main",),
 )
 # Rooms of one layer that know each other's addresses, and nothing else of each other.

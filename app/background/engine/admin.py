@@ -11,11 +11,11 @@ from urllib.parse import quote
 
 import httpx
 
-from app.admin import connect, kill, query
 from app.background.declare.names import NAME
 from app.background.engine.standstill import Standstill, explain
 from app.background.protocol import KIND_KEY, Kind
 from app.background.query import QUERY, ServedAgent
+from app.engine.admin import connect, kill, query
 from app.errors import AdminUnavailable, Conflict
 
 __all__ = ["is_served", "kill", "served_agent", "standstill", "stored", "wake"]

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 import httpx
 
-from app import admin
 from app.background.protocol import FINGERPRINT_KEY, KIND_KEY
+from app.engine import admin
 from app.errors import AgentError
 
 _MOVES_AT_ONCE = 8

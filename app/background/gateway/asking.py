@@ -76,7 +76,7 @@ async def send_and_wait(ctx: Context, agent_id: str, delivery: Delivery) -> Any:
 
 
 async def standstill_of(ctx: Context, run_id: str, *, retry: bool = False) -> Standstill | None:
-    """Return why a run stands still, None if it does not. Durable: one entry.  `retry`: as in admin.py."""
+    """Return why a run stands still, None if it does not. Durable: one entry.  `retry`: as in engine/admin.py."""
 
     async def look() -> _Why:
         return _Why(standstill=await admin.standstill(run_id, retry=retry))

@@ -5,15 +5,15 @@ must kill it. Then the chat is asked for its status, which lets it find out that
 """
 
 import logging
+import os
 from collections import OrderedDict
 from urllib.parse import quote
 
 import httpx
 
-from app import admin
+from app.engine import admin
+from app.engine.journal_watch import Unfit
 from app.errors import AdminUnavailable
-from app.hosting.journal_watch import Unfit
-from app.hosting.local_server import find_restate_cli
 from app.settings import get_settings
 from app.text import shorten
 
@@ -27,12 +27,24 @@ logger = logging.getLogger("unfit")  # not a chat's: that one is silent in repla
 _KEPT = 10_000  # of the newest ones; each is asked for within seconds
 _ended: OrderedDict[str, None] = OrderedDict()
 _reported: OrderedDict[str, None] = OrderedDict()
+_shared_notes: list[int] = []
 
 
-async def end_unfit(unfit: Unfit) -> None:
-    """Kill an invocation and log that in one line. Each of its attempts tries it again while it cannot be killed."""
+def share_notes(fd: int) -> None:
+    """Share what is ended with the other workers of this service, which have the same file open."""
+    _shared_notes[:] = [fd]
+
+
+async def end_unfit(unfit: Unfit, *, restate_cli: str) -> None:
+    """Kill an invocation and log that in one line. Each of its attempts tries it again while it cannot be killed.
+
+    `restate_cli` is the command by which a person can do it.
+    """
     what = f"{unfit.service}/{unfit.key} ({unfit.invocation_id})"
     first = _note(_ended, unfit.invocation_id)  # before its end: the settlement that waits behind it asks at once
+    if first:
+        for fd in _shared_notes:
+            os.write(fd, f"{unfit.invocation_id}\n".encode())
     try:
         await admin.kill(unfit.invocation_id)
     except AdminUnavailable as exc:
@@ -43,7 +55,7 @@ async def end_unfit(unfit: Unfit) -> None:
                 "%s invocations kill --yes %s",
                 what,
                 exc.message,
-                find_restate_cli(),
+                restate_cli,
                 unfit.invocation_id,
             )
         return
@@ -53,8 +65,13 @@ async def end_unfit(unfit: Unfit) -> None:
 
 
 async def why_ended(invocation_id: str) -> str | None:
-    """Return what to say of a run that this process has ended, None of any other."""
-    return CODE_CHANGED if invocation_id in _ended else None
+    """Return what to say of a run that this process or another worker has ended, None of any other."""
+    ended = invocation_id in _ended or any(_has_noted(fd, invocation_id) for fd in _shared_notes)
+    return CODE_CHANGED if ended else None
+
+
+def _has_noted(fd: int, invocation_id: str) -> bool:
+    return invocation_id.encode() in os.pread(fd, os.fstat(fd).st_size, 0).splitlines()
 
 
 async def _look_after(key: str) -> None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from app import admin
+from app.engine import admin
 from app.errors import AdminUnavailable
 from app.values import Stored
 

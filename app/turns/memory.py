@@ -1,0 +1,176 @@
+"""The working memory of a chat: what the LLM sees of earlier turns, in the state of AgentSession.
+
+The chat's record is the truth. A run uses its memory only if that is what the chat expects, and else asks the chat.
+Older turns stand in parts that are written once, so that a turn does not write the whole context again.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import cast
+
+from pydantic import ValidationError
+from restate import ObjectContext, RestateDurableFuture
+from restate.serde import BytesSerde
+
+from app.durable import wait_for
+from app.turns.context import estimate_tokens
+from app.turns.protocol import Context, Limits, MemoryRef
+from app.turns.transcript import Item
+from app.values import Stored
+
+MEMORY_KEY = "memory"
+_VERSION = 1
+_NEWEST_SHARE = 4  # the newest turns become a part once they fill this fraction of the budget
+
+
+class Remembered(Stored):
+    """The items of one earlier turn. One that was `interrupted` may be left out later, if that was a rollback."""
+
+    turn_id: int
+    items: tuple[Item, ...]
+    interrupted: bool = False
+
+
+class _Part(Stored):
+    """Turns that are written together."""
+
+    turns: tuple[Remembered, ...] = ()
+
+
+class _Newest(_Part):
+    """The newest turns, and the numbers of the parts that come before them."""
+
+    version: int = _VERSION
+    parts: tuple[int, ...] = ()
+    invocation_id: str = ""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is remembered: `parts` by their numbers, oldest first, and the `newest` turns. Empty without any.
+
+    `invocation_id` is that of the run that wrote it, `digest` that of what was written; both "" before that.
+    """
+
+    parts: tuple[tuple[int, _Part], ...] = ()
+    newest: tuple[Remembered, ...] = ()
+    invocation_id: str = ""
+    digest: str = ""
+
+    @property
+    def ref(self) -> MemoryRef:
+        """What names this memory."""
+        turns = self._turns()
+        last = turns[-1].turn_id if turns else 0
+        return MemoryRef(last=last, invocation_id=self.invocation_id, digest=self.digest)
+
+    def history(self) -> tuple[tuple[Item, ...], ...]:
+        """Return the items of each turn, oldest first."""
+        return tuple(turn.items for turn in self._turns())
+
+    def as_expected(self, expected: MemoryRef) -> "Memory":
+        """Return what is left of it without the turns that must not be seen."""
+        if expected.last == 0:
+            return Memory()
+        gone = set(expected.without)
+        parts = tuple((number, _Part(turns=_left(part.turns, gone))) for number, part in self.parts)
+        return Memory(parts, _left(self.newest, gone))
+
+    def with_turn(self, turn: Remembered, invocation_id: str, limits: Limits) -> "Memory":
+        """Return it with one more turn, as its run writes it: as far as it fits the context of a run."""
+        newest = (*self.newest, turn)
+        parts = self.parts
+        if _tokens(newest) * _NEWEST_SHARE > limits.context_tokens:
+            parts = (*parts, (max((number for number, _ in parts), default=0) + 1, _Part(turns=newest)))
+            newest = ()
+        room, places = limits.context_tokens - _tokens(newest), limits.context_turns - len(newest)
+        kept: list[tuple[int, _Part]] = []
+        for number, part in reversed(parts):
+            if part.turns and (room > 0 and places > 0):
+                kept.append((number, part))
+            room, places = room - _tokens(part.turns), places - len(part.turns)
+        kept.reverse()
+        memory = Memory(tuple(kept), newest, invocation_id)
+        parts_written = [part.model_dump_json().encode() for _, part in kept]
+        return replace(memory, digest=_digest_of(memory.written(), parts_written))
+
+    def written(self) -> bytes:
+        """Return what stands under the key of the newest turns."""
+        numbers = tuple(number for number, _ in self.parts)
+        newest = _Newest(parts=numbers, turns=self.newest, invocation_id=self.invocation_id)
+        return newest.model_dump_json().encode()
+
+    def _turns(self) -> list[Remembered]:
+        return [*chain.from_iterable(part.turns for _, part in self.parts), *self.newest]
+
+
+async def load_memory(ctx: ObjectContext) -> Memory:
+    """Return the memory as it is stored. One that cannot be read, or is of another version, is empty."""
+    stored = await _read(ctx, MEMORY_KEY)
+    if stored is None:
+        return Memory()
+    try:
+        newest = _Newest.model_validate_json(stored)
+        if newest.version != _VERSION:
+            return Memory()
+        reads = [_read(ctx, part_key(number)) for number in newest.parts]
+        written = [await read or b"{}" for read in reads]
+        parts = [_Part.model_validate_json(part) for part in written]
+    except ValidationError:
+        return Memory()
+    numbered = tuple(zip(newest.parts, parts, strict=True))
+    return Memory(numbered, newest.turns, newest.invocation_id, _digest_of(stored, written))
+
+
+async def last_writer(ctx: ObjectContext) -> str:
+    """Return the invocation id of the run that wrote the memory; "" if none did, or if that cannot be read."""
+    stored = await cast("RestateDurableFuture[bytes | None]", ctx.get(MEMORY_KEY, serde=BytesSerde()))
+    try:
+        return _Newest.model_validate_json(stored or b"{}").invocation_id
+    except ValidationError:
+        return ""
+
+
+def memory_of(context: Context) -> Memory:
+    """Return the memory of what the chat has answered."""
+    turns = tuple(
+        Remembered(turn_id=n, items=items) for n, items in zip(context.turn_ids, context.history, strict=True)
+    )
+    return Memory(newest=turns)
+
+
+def save_memory(ctx: ObjectContext, memory: Memory, stored: Memory) -> None:
+    """Write what differs from what is `stored`."""
+    known = dict(stored.parts)
+    for number, part in memory.parts:
+        if known.pop(number, None) != part:
+            ctx.set(part_key(number), part.model_dump_json().encode(), serde=BytesSerde())
+    for number in known:
+        ctx.clear(part_key(number))
+    ctx.set(MEMORY_KEY, memory.written(), serde=BytesSerde())
+
+
+def _read(ctx: ObjectContext, key: str) -> "asyncio.Future[bytes | None]":
+    return wait_for(cast("RestateDurableFuture[bytes | None]", ctx.get(key, serde=BytesSerde())))
+
+
+def part_key(number: int | str) -> str:
+    return f"{MEMORY_KEY}/{number}"
+
+
+def _left(turns: Iterable[Remembered], gone: set[int]) -> tuple[Remembered, ...]:
+    return tuple(turn for turn in turns if not (turn.interrupted and turn.turn_id in gone))
+
+
+def _tokens(turns: Iterable[Remembered]) -> int:
+    return sum(estimate_tokens(turn.items) for turn in turns)
+
+
+def _digest_of(newest: bytes, parts: Iterable[bytes]) -> str:
+    digest = hashlib.blake2b(newest, digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
