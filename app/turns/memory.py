@@ -23,7 +23,7 @@ from app.values import Stored
 
 MEMORY_KEY = "memory"
 _VERSION = 1
-_NEWEST_SHARE = 4  # the newest turns become a part once they fill this fraction of the budget
+_NEWEST_SHARE = 8  # the newest turns become a part once they fill this fraction of the budget
 
 
 class Remembered(Stored):
