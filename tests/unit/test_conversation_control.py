@@ -179,3 +179,31 @@ def test_mode_survives_changes(chat: FakeChat) -> None:
 
     assert chat.session.mode is Mode.QUEUE
     assert [effect for effect in chat.effects if isinstance(effect, Start)] == []
+
+
+@pytest.mark.parametrize("queued", [0, 1, 2])
+def test_stop_behind_an_interrupt(queued: int) -> None:
+    """`stop` while the interrupted turn is ending cancels the run behind it, and none that was never sent."""
+    chat = FakeChat()
+    chat.say()
+    chat.say()
+    for _ in range(queued):
+        chat.say(mode=Mode.QUEUE)
+
+    assert stop(chat) == (2, [f"m{n}" for n in range(2, 3 + queued)])
+
+    assert chat.effects == [Cancel("inv_2")]
+    assert chat.open_turns == [1]
+
+
+def test_promote_sends_the_run_behind_an_interrupt_once() -> None:
+    """Promoting a queued message while the interrupted turn is ending sends the run behind it again, once."""
+    chat = FakeChat()
+    chat.say()
+    chat.say()
+    chat.say(mode=Mode.QUEUE)
+
+    assert promote(chat, "m3")
+
+    assert [type(effect) for effect in chat.effects] == [Cancel, Start]
+    assert chat.pending(2) == ["m3", "m2"]
