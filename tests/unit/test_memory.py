@@ -98,8 +98,16 @@ async def test_what_was_saved_is_loaded(state: FakeState) -> None:
         lambda keys: keys.update({f"{MEMORY_KEY}/1": keys[f"{MEMORY_KEY}/1"].replace(b"answer", b"ANSWER")}),
         lambda keys: keys.pop(f"{MEMORY_KEY}/1"),
         lambda keys: keys.update({f"{MEMORY_KEY}/1": b"[]"}),
+        lambda keys: keys.update({MEMORY_KEY: b""}),
+        lambda keys: keys.update({MEMORY_KEY: b"\xff\xfe\x00"}),
+        lambda keys: keys.update({MEMORY_KEY: b'{"turns":' + b"[" * 5000 + b"]" * 5000 + b"}"}),
+        lambda keys: keys.update({MEMORY_KEY: keys[MEMORY_KEY].replace(b'"parts":[1]', b'"parts":[1,1]')}),
+        lambda keys: keys.update({MEMORY_KEY: keys[MEMORY_KEY].replace(b'"parts":[1]', b'"parts":[1,2]')}),
     ],
-    ids=["gone", "broken", "newer", "edited", "part edited", "part gone", "part broken"],
+    ids=[
+        *("gone", "broken", "newer", "edited", "part edited", "part gone", "part broken"),
+        *("empty", "no text", "deep", "part twice", "part that never was"),
+    ],
 )
 async def test_memory_that_somebody_changed_is_not_believed(state: FakeState, change: Any) -> None:
     """Whatever is missing, edited or of another version is not what the chat expects: the run then asks the chat."""
