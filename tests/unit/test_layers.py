@@ -22,7 +22,7 @@ FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "base", "core", "manage
 LAYERS = (
     ("text", "turns.modes"),
     ("errors", "values", "address"),
-    ("settings", "turns.transcript"),
+    ("settings", "turns.transcript", "live.events"),
     ("boundary", "engine", "durable", "turns.context"),
     ("hosting",),
     ("llm",),
