@@ -30,7 +30,7 @@ from app.turns.addresses import (
 )
 from app.turns.conversation import Conversation
 from app.turns.effects import carry_out, send_probe
-from app.turns.history import entries_of, status_of
+from app.turns.history import Look, LookRequest, entries_of, status_of, view_of
 from app.turns.modes import Decision
 from app.turns.protocol import Receipt, TurnRef
 from app.turns.store import (
@@ -39,6 +39,7 @@ from app.turns.store import (
     context_of,
     get,
     load,
+    load_changed,
     load_session,
     load_session_or_nothing,
     load_turns,
@@ -134,6 +135,18 @@ async def get_status(ctx: ObjectSharedContext) -> protocol.ChatStatus:
     # A chat that somebody looks at does not stand still.
     send_probe(ctx, conversation.session.open, delay=READ_PROBE_DELAY)
     return status_of(conversation.session, conversation.turns, get_settings().mode)
+
+
+@handler(chat_service, kind="shared", idempotency_retention=timedelta(0), journal_retention=timedelta(0))
+async def look(ctx: ObjectSharedContext, request: LookRequest) -> Look:
+    """Show the state of the chat and the turns that may have changed since turn `after_turn`, the last known one that
+    had closed and before which all had. For programs that show the chat; Restate keeps nothing of it."""
+    conversation = await load(ctx)
+    if request.heal:
+        send_probe(ctx, conversation.session.open, delay=READ_PROBE_DELAY)
+    turns = await load_changed(ctx, conversation, request)
+    status = status_of(conversation.session, conversation.turns, get_settings().mode)
+    return Look(status=status, turns=[view_of(turn) for turn in turns])
 
 
 @handler(chat_service)
