@@ -41,6 +41,7 @@ from app.hosting.local_server import find_restate_cli
 from app.hosting.logs import set_up_logging
 from app.hosting.place import Place
 from app.hosting.serving import require_installed, serve_until_stopped
+from app.live import require_redis, telling
 from app.live.hints import Hints
 from app.settings import Settings, explain, get_settings
 from app.text import printable
@@ -112,7 +113,7 @@ async def run_service(settings: Settings) -> None:
     Errors: UsageError when the port cannot be listened on, or anybody on the network could call it.
     """
     app, place = build_app(settings), Place(settings.host, settings.port, "PORT")
-    async with standing_by(place):
+    async with standing_by(place), telling():
         await serve_until_stopped(app, place, server=settings.server)
 
 
@@ -123,6 +124,9 @@ async def run_workers(settings: Settings) -> None:
     """
     require_callers_known(settings)
     require_installed(settings.server)
+    require_redis(settings)
+    if settings.redis_url is None:
+        logger.info("WORKERS=%d and no REDIS_URL: who watches a chat sees no text as it is written", settings.workers)
     place = Place(settings.host, settings.port, "PORT")
     with place.listen() as listener, tempfile.TemporaryFile(buffering=0) as notes:
         fds = (listener.fileno(), notes.fileno())
@@ -135,13 +139,14 @@ async def run_workers(settings: Settings) -> None:
 async def run_worker(settings: Settings, listener: int, notes: int) -> None:
     """Serve the application on a socket of the process that started this one, until SIGTERM."""
     unfit.share_notes(notes)
-    await serve_until_stopped(
-        build_app(settings),
-        Place(settings.host, settings.port, "PORT"),
-        server=settings.server,
-        listener=socket.socket(fileno=listener),
-        streams_per_connection=workers.STREAMS_PER_CONNECTION,
-    )
+    async with telling():
+        await serve_until_stopped(
+            build_app(settings),
+            Place(settings.host, settings.port, "PORT"),
+            server=settings.server,
+            listener=socket.socket(fileno=listener),
+            streams_per_connection=workers.STREAMS_PER_CONNECTION,
+        )
 
 
 def build_app(settings: Settings) -> "ASGIFramework":
