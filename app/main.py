@@ -41,7 +41,7 @@ from app.hosting.local_server import find_restate_cli
 from app.hosting.logs import set_up_logging
 from app.hosting.place import Place
 from app.hosting.serving import require_installed, serve_until_stopped
-from app.live import require_redis, telling
+from app.live import open_hub, require_redis
 from app.live.hints import Hints
 from app.settings import Settings, explain, get_settings
 from app.text import printable
@@ -113,7 +113,7 @@ async def run_service(settings: Settings) -> None:
     Errors: UsageError when the port cannot be listened on, or anybody on the network could call it.
     """
     app, place = build_app(settings), Place(settings.host, settings.port, "PORT")
-    async with standing_by(place), telling():
+    async with standing_by(place), open_hub():
         await serve_until_stopped(app, place, server=settings.server)
 
 
@@ -139,7 +139,7 @@ async def run_workers(settings: Settings) -> None:
 async def run_worker(settings: Settings, listener: int, notes: int) -> None:
     """Serve the application on a socket of the process that started this one, until SIGTERM."""
     unfit.share_notes(notes)
-    async with telling():
+    async with open_hub():
         await serve_until_stopped(
             build_app(settings),
             Place(settings.host, settings.port, "PORT"),

@@ -12,7 +12,7 @@ from app.errors import UsageError
 from app.live.hub import Hub, LocalHub
 from app.settings import Settings, get_settings
 
-__all__ = ["Hub", "connect_hub", "get_hub", "require_redis", "telling"]
+__all__ = ["Hub", "connect_hub", "get_hub", "open_hub", "require_redis"]
 
 _SCHEMES = ("redis://", "rediss://", "unix://")
 
@@ -24,7 +24,7 @@ def get_hub() -> Hub:
 
 
 @asynccontextmanager
-async def telling() -> AsyncIterator[None]:
+async def open_hub() -> AsyncIterator[None]:
     """Let the hub of this process tell of what happens, in this event loop."""
     hub = get_hub()
     await hub.start()
