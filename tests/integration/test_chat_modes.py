@@ -25,6 +25,7 @@ async def test_message_is_answered(chat: Chat) -> None:
         "turn_id": 1,
         "status": "completed",
         "partial": False,
+        "index": 0,
         "message_id": receipt["message_id"],
     }
     assert (assistant["turn_id"], assistant["partial"]) == (1, False)
