@@ -54,6 +54,11 @@ LAYERS = (
     ("background.client",),
     ("background",),
     ("agents",),
+    ("web.refusals",),
+    ("web.caller", "web.limits", "web.origin"),
+    ("web.jwt_issuer", "web.auth", "web.files", "web.ingress"),
+    ("web.gateway",),
+    ("web",),
     ("hosting.stack", "hosting.rollout", "hosting.workers"),
     ("main",),
 )
