@@ -57,6 +57,7 @@ LAYERS = (
     ("hosting.stack", "hosting.rollout", "hosting.workers"),
     ("web.watch",),
     ("web",),
+    ("web.agui", "web.openai"),
     ("main",),
 )
 # Rooms of one layer that know each other's addresses, and nothing else of each other.
