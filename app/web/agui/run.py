@@ -105,6 +105,17 @@ class RunEvents:
                 self._events.append(CustomEvent(name="unavailable", value={"message": message}))
         return self._events
 
+    def catch_up(self, history: Iterable[HistoryEntry]) -> list[BaseEvent]:
+        """Return what the client lacks of the history: turns that have changed unseen."""
+        self._events = []
+        entries = list(history)
+        self._record |= lines_by_turn(entries)
+        self._closed |= {entry.turn_id for entry in entries if not is_open(entry.status)}
+        if self._text is not None and not self._is_ahead(self._text):
+            self._end_text()
+        self._tell_all()
+        return self._events
+
     def finish(self, end: End) -> list[BaseEvent]:
         """Return the end of the stream: what is open is closed, then one terminal event."""
         self._events = []
