@@ -15,6 +15,7 @@ from app.durable import get_logger
 from app.engine.erasure import erase_round
 from app.engine.unfit import why_ended
 from app.errors import Conflict, NotFound, TooLarge, TooManyPending
+from app.live.hints import note_change
 from app.settings import get_settings
 from app.turns import protocol
 from app.turns.addresses import (
@@ -165,6 +166,7 @@ async def set_mode(ctx: ObjectContext, request: protocol.ModeRequest) -> protoco
     """Set what messages without a mode of their own do in this chat; null gives that back to the service's MODE."""
     session = await load_session(ctx)
     put(ctx, SESSION_KEY, session.changed(mode=request.mode))
+    note_change(ctx.key())
     return protocol.ModeAnswer(mode=request.mode or get_settings().mode)
 
 
@@ -193,6 +195,7 @@ async def forget(ctx: ObjectContext) -> None:
     conversation.forget()
     await carry_out(ctx, conversation, get_settings())
     ctx.clear_all()
+    note_change(ctx.key(), forgotten=True)
     FORGET.send(ctx, ctx.key(), None)
     ERASE_JOURNALS.send(ctx, ctx.key(), protocol.EraseRequest(forget_id=ctx.request().id))
     logger.info("Forgot the chat of %s", ctx.key())
@@ -288,6 +291,7 @@ async def erase_journals(ctx: ObjectSharedContext, request: protocol.EraseReques
 
 async def _commit(ctx: ObjectContext, conversation: Conversation) -> None:
     """Carry out what the change wants done, and store it."""
+    note_change(ctx.key())
     await carry_out(ctx, conversation, get_settings())
     save(ctx, conversation)
 

@@ -3,13 +3,13 @@
 Stores nothing. Whoever publishes never waits, and hears of no failure. Belongs to one event loop.
 """
 
-import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
-from app.live.events import CallEnded, ChatChanged, LiveEvent, Resync, ToolEnded
+from app.live.events import CallStarted, ChatChanged, LiveEvent, Resync, TextAdded, ToolStarted
 from app.live.feed import Feed, Reader
 from app.live.running import Running
 
@@ -52,40 +52,48 @@ class LocalHub:
         self._max_chars = max_chars
         self._linger_s = linger_s
         self._channels: dict[str, _Channel] = {}
+        self._unused: dict[str, float] = {}  # since when, the longest first
         self.reaches_all = alone
 
     def publish(self, key: str, event: LiveEvent) -> None:
         channel = self._channels.get(key)
         if channel is None:
-            if isinstance(event, ChatChanged | CallEnded | ToolEnded):
+            if not isinstance(event, CallStarted | ToolStarted):
                 return
             channel = self._channels[key] = _Channel(self._max_chars)
         channel.publish(event)
-        if channel.unused and not channel.lingering:
-            channel.lingering = True
-            asyncio.get_running_loop().call_later(self._linger_s, self._end_lingering, key, channel)
+        if not isinstance(event, TextAdded):
+            self._note_use(key, channel)
 
     @asynccontextmanager
     async def subscribe(self, key: str) -> AsyncIterator[Subscription]:
         channel = self._channels.setdefault(key, _Channel(self._max_chars))
         channel.watchers += 1
+        self._note_use(key, channel)
         try:
             yield _LocalSubscription(channel)
         finally:
             channel.watchers -= 1
-            if not channel.lingering:
-                self._drop(key, channel)
+            self._note_use(key, channel)
 
     async def aclose(self) -> None:
         self._channels.clear()
+        self._unused.clear()
 
-    def _end_lingering(self, key: str, channel: "_Channel") -> None:
-        channel.lingering = False
-        self._drop(key, channel)
+    def _note_use(self, key: str, channel: "_Channel") -> None:
+        """Note whether a chat is used, and drop those that were not for a while.
 
-    def _drop(self, key: str, channel: "_Channel") -> None:
-        if channel.unused and self._channels.get(key) is channel:
-            del self._channels[key]
+        Without a timer: this also runs on the durable loop, whose timers are journaled.
+        """
+        now = time.monotonic()
+        self._unused.pop(key, None)
+        if not channel.used:
+            self._unused[key] = now
+        while self._unused:
+            longest, since = next(iter(self._unused.items()))
+            if now - since < self._linger_s:
+                return
+            del self._unused[longest], self._channels[longest]
 
 
 class _Channel:
@@ -95,11 +103,10 @@ class _Channel:
         self.running = Running(max_chars)
         self.feed: Feed[LiveEvent] = Feed(FEED_EVENTS)
         self.watchers = 0
-        self.lingering = False
 
     @property
-    def unused(self) -> bool:
-        return not self.watchers and self.running.idle
+    def used(self) -> bool:
+        return self.watchers > 0 or not self.running.idle
 
     def publish(self, event: LiveEvent) -> None:
         if isinstance(event, ChatChanged):

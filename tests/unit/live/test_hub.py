@@ -17,7 +17,6 @@ from app.live.events import (
     ToolStarted,
 )
 from app.live.hub import FEED_EVENTS, LocalHub, Subscription
-from tests.support.eventually import eventually
 
 KEY = "ellie"
 
@@ -164,7 +163,7 @@ async def test_tools_are_told_to_who_joins() -> None:
 
 async def test_memory_is_freed() -> None:
     """A chat that nobody watches and in which nothing runs is not kept; nor what nobody was there to hear."""
-    hub = LocalHub(max_chars=100, linger_s=0.01)
+    hub = LocalHub(max_chars=100, linger_s=0)
     hub.publish(KEY, ChatChanged())
     assert not hub._channels
     async with hub.subscribe(KEY):
@@ -172,7 +171,8 @@ async def test_memory_is_freed() -> None:
             hub.publish(KEY, event)
     for event in call_of(text_id(), "a"):
         hub.publish("another", event)
-    await eventually(lambda: not hub._channels)
+    assert not hub._channels
+    assert not hub._unused
 
 
 async def test_what_was_forgotten_is_not_told() -> None:
