@@ -44,6 +44,7 @@ from app.hosting.logs import set_up_logging
 from app.hosting.place import Place
 from app.hosting.serving import Site, require_installed, serve_sites
 from app.hosting.strangers import Strangers
+from app.live.hints import Hints
 from app.settings import Settings, explain, get_settings
 from app.text import printable
 from app.web.app import build_gateway, require_users_known
@@ -203,7 +204,7 @@ def build_app(settings: Settings) -> "ASGIFramework":
     agents = background.services(agents=AGENTS, functions=FUNCTIONS)
     app = build_endpoint([chat_service, agent_session, *agents], settings)
     on_unfit = partial(unfit.end_unfit, restate_cli=find_restate_cli())
-    return JournalWatch(app, (chat_service.name, agent_session.name), on_unfit)
+    return Hints(JournalWatch(app, (chat_service.name, agent_session.name), on_unfit))
 
 
 def _refuse(exit_code: int, *sentences: str) -> int:
