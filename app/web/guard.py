@@ -72,6 +72,8 @@ class Guard:
     async def _admit(self, scope: Scope, receive: Receive) -> bytes | None:
         """Let a request in, and return its body if it may have one. Errors: Refused."""
         _route_by_what_was_sent(scope)
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > self._settings.web_max_header_bytes:
+            raise Refused(431, "The headers are too large.", {"connection": "close"})
         connection = HTTPConnection(scope)
         self._hosts.require_known(connection)
         public = is_public(scope["path"])
