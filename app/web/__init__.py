@@ -1,1 +1,1 @@
-"""What browsers and other clients see of chats and agents, over HTTP."""
+"""The gateway: what browsers and other clients reach. Each request is checked here before anything hears of it."""

@@ -54,9 +54,15 @@ LAYERS = (
     ("background.client",),
     ("background",),
     ("agents",),
-    ("hosting.stack", "hosting.rollout", "hosting.workers"),
-    ("web.watch",),
+    ("web.refusals",),
+    ("web.caller", "web.limits", "web.origin"),
+    ("web.jwt_issuer", "web.auth", "web.files", "web.ingress", "web.watch"),
+    ("web.gateway",),
     ("web",),
+    ("web.agui",),
+    ("web.openai",),
+    ("web.app",),
+    ("hosting.stack", "hosting.rollout", "hosting.workers"),
     ("main",),
 )
 # Rooms of one layer that know each other's addresses, and nothing else of each other.
