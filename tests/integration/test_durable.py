@@ -7,6 +7,7 @@ only after its running actions have ended, so a completion wins every race.
 import asyncio
 from collections import Counter
 
+from tests.support.eventually import eventually
 from tests.support.probe import Probe
 
 
@@ -99,6 +100,19 @@ async def test_salvage_keeps_the_partial_result(probe: Probe) -> None:
     assert set(words) == {"word"}
     assert len(words) == probe.count("word")
     assert len(words) < 200 or probe.server.always_replay
+
+
+async def test_result_ahead_of_its_record_is_what_a_replay_finds(probe: Probe) -> None:
+    """What follows from a result that was not recorded yet fits the journal: the step has run once."""
+    invocation_id = await probe.send("ends_ahead")
+    await probe.signal(invocation_id, "meanwhile")
+
+    status, result = await probe.outcome(invocation_id)
+
+    assert status == 200, result
+    assert probe.count("last") == 1
+    assert probe.count("attempt") == 2
+    assert await eventually(lambda: [line for line in probe.actions if "sent" in line]) == [f"sent {result}"]
 
 
 async def test_sibling_aborts_a_step(probe: Probe) -> None:

@@ -197,6 +197,25 @@ async def steered(label: str) -> str:
 
 
 @handler
+async def ends_ahead(label: str) -> str:
+    """End by the result of a step, ahead of its record; the first attempt breaks after a command that follows."""
+
+    async def last() -> str:
+        await asyncio.sleep(0.05)
+        did(f"{label} last")
+        return str(time.monotonic_ns())  # another one, if it ran again
+
+    signal = wait_for(current_loop().ctx.signal("event", type_hint=str))
+    result = await step("last", last, result_type=str, ends=lambda _: True)
+    signal.cancel()
+    current_loop().ctx.generic_send("Probe", "did_send", f'"{label} sent {result}"'.encode())
+    did(f"{label} attempt")
+    if actions().count(f"{label} attempt") == 1:
+        raise ConnectionError("broken on purpose")
+    return result
+
+
+@handler
 async def retries(label: str) -> str:
     async def flaky() -> str:
         did(f"{label} attempt")
@@ -462,6 +481,11 @@ async def waits_busily(_label: str) -> None:
 @probe.handler()
 async def send_signal(ctx: restate.Context, signal: dict[str, str]) -> None:
     ctx.resolve_signal(signal["invocation_id"], "event", signal["value"])
+
+
+@probe.handler()
+async def did_send(_: restate.Context, what: str) -> None:
+    did(what)
 
 
 app = restate.app([probe])
