@@ -5,8 +5,10 @@ only after its running actions have ended, so a completion wins every race.
 """
 
 import asyncio
+import time
 from collections import Counter
 
+from app.turns.attempts import WORD_S
 from tests.support.eventually import eventually
 from tests.support.probe import Probe
 
@@ -113,6 +115,16 @@ async def test_result_ahead_of_its_record_is_what_a_replay_finds(probe: Probe) -
     assert probe.count("last") == 1
     assert probe.count("attempt") == 2
     assert await eventually(lambda: [line for line in probe.actions if "sent" in line]) == [f"sent {result}"]
+
+
+async def test_call_that_was_ended_in_vain_is_not_waited_for_in_vain(probe: Probe) -> None:
+    """A call that was to be steered, by a ring that never came, ends with what had arrived, and the turn goes on."""
+    began = time.monotonic()
+
+    assert await probe.result("foreseen_steering") == "so far, steering"
+
+    assert WORD_S <= time.monotonic() - began < WORD_S + 5
+    assert probe.count("aborted") == 1
 
 
 async def test_sibling_aborts_a_step(probe: Probe) -> None:
