@@ -11,6 +11,7 @@ import restate
 from restate import Context, TerminalError
 from restate.exceptions import SdkInternalBaseException
 
+from app.durable.ahead import ResultAhead
 from app.durable.loop.event_loop import DurableLoop
 from app.durable.loop.futures import AttemptOver
 from app.durable.places import forget_place, furthest_place, note_place
@@ -75,6 +76,9 @@ async def _run_until(loop: DurableLoop, awaited: asyncio.Task[Any], main: asynci
             raise TerminalError(f"{waiting} waits for something that no durable future can complete")
         try:
             completed, _ = await restate.wait_completed(*loop.pending)
+        except ResultAhead as known:
+            loop.complete(known.durable, known.result, None)
+            completed = []
         except TerminalError:  # waiting takes no values, so this can only be the cancellation
             if main is not None:
                 main.cancel()
