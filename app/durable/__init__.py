@@ -23,6 +23,7 @@ __all__ = [
     "current_loop",
     "get_logger",
     "is_here",
+    "replaying",
     "run_durably",
     "step",
     "to_step_failed",
