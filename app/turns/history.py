@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from app.turns.control import Session
 from app.turns.modes import Mode
 from app.turns.protocol import ChatStatus, HistoryEntry, OpenTurnStatus, WaitingMessage
-from app.turns.transcript import AssistantItem, Item, ToolItem, Turn, TurnStatus, UserItem
+from app.turns.transcript import AssistantItem, Item, Message, ToolItem, Turn, TurnStatus, UserItem
 
 
 def entries_of(turn: Turn) -> Iterator[HistoryEntry]:
@@ -27,6 +27,19 @@ def entries_of(turn: Turn) -> Iterator[HistoryEntry]:
         yield HistoryEntry(role="system", content=turn.error, turn_id=turn.turn_id, status=turn.status)
 
 
+def entries_of_held(session: Session) -> Iterator[HistoryEntry]:
+    """Yield the lines of the messages that wait for `resume`. They come behind those of all turns."""
+    for held in session.held or ():
+        yield HistoryEntry(
+            role="user",
+            content=held.message.content,
+            turn_id=held.turn_id,
+            status=TurnStatus.QUEUED,
+            message_id=held.message.message_id,
+            held=True,
+        )
+
+
 def status_of(session: Session, turns: Mapping[int, Turn], mode: Mode) -> ChatStatus:
     """Return what is open in a chat; `mode` is the service's, for a chat that has none of its own."""
     return ChatStatus(
@@ -39,15 +52,17 @@ def status_of(session: Session, turns: Mapping[int, Turn], mode: Mode) -> ChatSt
                 status=turns[turn.turn_id].status,
                 stopping=turn.stopping is not None,
                 invocation_id=turn.invocation_id,
-                waiting=[
-                    WaitingMessage(message_id=m.message_id, content=m.content, mode=m.mode)
-                    for m in turns[turn.turn_id].pending
-                ],
+                waiting=[_waiting(message) for message in turns[turn.turn_id].pending],
                 waiting_for=turns[turn.turn_id].waiting_for,
             )
             for turn in session.open
         ],
+        held=[_waiting(held.message) for held in session.held or ()],
     )
+
+
+def _waiting(message: Message) -> WaitingMessage:
+    return WaitingMessage(message_id=message.message_id, content=message.content, mode=message.mode)
 
 
 def _entry(turn: Turn, item: Item) -> HistoryEntry:
