@@ -6,15 +6,15 @@ LLM or a tool. What a message does is decided in `turns/modes.py` and `turns/con
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Literal
 
 from restate import ObjectContext, ObjectSharedContext, RunOptions, VirtualObject
 
 from app.boundary import handler, private_handler
 from app.durable import get_logger
-from app.engine.erasure import erase_round
+from app.engine.erasure import erase_all
 from app.engine.unfit import why_ended
 from app.errors import Conflict, NotFound, TooLarge, TooManyPending
+from app.live.hints import note_change
 from app.settings import get_settings
 from app.turns import protocol
 from app.turns.addresses import (
@@ -30,7 +30,7 @@ from app.turns.addresses import (
 )
 from app.turns.conversation import Conversation
 from app.turns.effects import carry_out, send_probe
-from app.turns.history import entries_of, entries_of_held, status_of
+from app.turns.history import Look, LookRequest, entries_of, entries_of_held, status_of, view_of
 from app.turns.modes import Decision
 from app.turns.protocol import Receipt, TurnRef
 from app.turns.store import (
@@ -39,6 +39,7 @@ from app.turns.store import (
     context_of,
     get,
     load,
+    load_changed,
     load_session,
     load_session_or_nothing,
     load_turns,
@@ -66,9 +67,6 @@ _ANNOUNCEMENTS = {
     Decision.STEERED: "Steering ongoing agent run for %s (turn %d)",
     Decision.QUEUED: "Queueing behind ongoing agent run for %s (turn %d)",
 }
-
-# Seconds between the rounds of `erase_journals`: at first what is open is told to end, after a minute it is killed.
-_ERASE_AFTER_S = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, *(60.0,) * 60)
 
 # For people
 
@@ -139,6 +137,18 @@ async def get_status(ctx: ObjectSharedContext) -> protocol.ChatStatus:
     return status_of(conversation.session, conversation.turns, get_settings().mode)
 
 
+@handler(chat_service, kind="shared", idempotency_retention=timedelta(0), journal_retention=timedelta(0))
+async def look(ctx: ObjectSharedContext, request: LookRequest) -> Look:
+    """Show the state of the chat and the turns that may have changed since turn `after_turn`, the last known one that
+    had closed and before which all had. For programs that show the chat; Restate keeps nothing of it."""
+    conversation = await load(ctx)
+    if request.heal:
+        send_probe(ctx, conversation.session.open, delay=READ_PROBE_DELAY)
+    turns = await load_changed(ctx, conversation, request)
+    status = status_of(conversation.session, conversation.turns, get_settings().mode)
+    return Look(status=status, turns=[view_of(turn) for turn in turns])
+
+
 @handler(chat_service)
 async def stop(ctx: ObjectContext, request: waiting.StopRequest) -> waiting.StopAnswer:
     """End the open turn; `queue` says what becomes of the messages that wait: `withdraw`, `hold` until `resume`, or
@@ -165,6 +175,7 @@ async def set_mode(ctx: ObjectContext, request: protocol.ModeRequest) -> protoco
     """Set what messages without a mode of their own do in this chat; null gives that back to the service's MODE."""
     session = await load_session(ctx)
     put(ctx, SESSION_KEY, session.changed(mode=request.mode))
+    note_change(ctx.key())
     return protocol.ModeAnswer(mode=request.mode or get_settings().mode)
 
 
@@ -199,6 +210,7 @@ async def forget(ctx: ObjectContext) -> None:
     conversation.forget()
     await carry_out(ctx, conversation, get_settings())
     ctx.clear_all()
+    note_change(ctx.key(), forgotten=True)
     FORGET.send(ctx, ctx.key(), None)
     ERASE_JOURNALS.send(ctx, ctx.key(), protocol.EraseRequest(forget_id=ctx.request().id))
     logger.info("Forgot the chat of %s", ctx.key())
@@ -272,28 +284,12 @@ async def settle_turn(ctx: ObjectContext, ref: TurnRef) -> None:
 @private_handler(chat_service, ERASE_JOURNALS, kind="shared", journal_retention=timedelta(0))
 async def erase_journals(ctx: ObjectSharedContext, request: protocol.EraseRequest) -> None:
     """Erase the journals of a forgotten chat once its invocations have ended; they have a minute for that."""
-    erased, problem = 0, None
-    for number, pause_s in enumerate(_ERASE_AFTER_S):
-        await ctx.sleep(timedelta(seconds=pause_s))
-        end: Literal["cancel", "kill"] | None = "cancel" if number == 0 else "kill" if pause_s >= 60 else None
-        outcome = await ctx.run_typed("erase", erase_round, RunOptions(), ctx.key(), request.forget_id, end)
-        erased += outcome.erased
-        if outcome.problem is None and outcome.left == 0:
-            logger.info("Erased %d journals of the forgotten chat of %s", erased, ctx.key())
-            return
-        if outcome.problem is not None and problem is None:
-            problem = outcome.problem
-            logger.warning("The journals of the forgotten chat of %s remain for now: %s", ctx.key(), problem)
-    logger.warning(
-        "Journals of the forgotten chat of %s remain until their retention is over (a day, if the server has no other "
-        "setting): %s",
-        ctx.key(),
-        problem or "its invocations do not end",
-    )
+    await erase_all(ctx, ctx.key(), request.forget_id)
 
 
 async def _commit(ctx: ObjectContext, conversation: Conversation) -> None:
     """Carry out what the change wants done, and store it."""
+    note_change(ctx.key())
     await carry_out(ctx, conversation, get_settings())
     save(ctx, conversation)
 

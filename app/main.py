@@ -41,6 +41,7 @@ from app.hosting.local_server import find_restate_cli
 from app.hosting.logs import set_up_logging
 from app.hosting.place import Place
 from app.hosting.serving import require_installed, serve_until_stopped
+from app.live.hints import Hints
 from app.settings import Settings, explain, get_settings
 from app.text import printable
 
@@ -153,7 +154,7 @@ def build_app(settings: Settings) -> "ASGIFramework":
     agents = background.services(agents=AGENTS, functions=FUNCTIONS)
     app = build_endpoint([chat_service, agent_session, *agents], settings)
     on_unfit = partial(unfit.end_unfit, restate_cli=find_restate_cli())
-    return JournalWatch(app, (chat_service.name, agent_session.name), on_unfit)
+    return Hints(JournalWatch(app, (chat_service.name, agent_session.name), on_unfit))
 
 
 def _refuse(exit_code: int, *sentences: str) -> int:

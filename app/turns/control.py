@@ -37,17 +37,10 @@ class Doorbell(Stored):
     steer_only: bool = False
 
 
-class Held(Stored):
-    """A message that is given to no turn until it is resumed; it waited for turn `turn_id` before."""
-
-    message: Message
-    turn_id: int
-
-
 class HeldMessages(Stored):
     """What is held, once more: for the return from a version that does not know `Session.held` and drops it."""
 
-    messages: tuple[Held, ...] = ()
+    messages: tuple[Message, ...] = ()
 
 
 class Session(Stored):
@@ -64,7 +57,7 @@ class Session(Stored):
     turns: tuple[Turn, ...] | None = None  # None: of the version before, which kept each under a key of its own
     memory: MemoryRef | None = None
     received: int = 0
-    held: tuple[Held, ...] | None = None  # None: of a version that holds nothing; HeldMessages says what is held
+    held: tuple[Message, ...] | None = None  # None: of a version that holds nothing; HeldMessages says what is held
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from heapq import merge
 from operator import attrgetter
 from typing import Any
 
-from app.turns.control import Cancel, Effect, Held, OpenTurn, Probe, RingDoorbell, RingRun, Session, Settle, Start
+from app.turns.control import Cancel, Effect, OpenTurn, Probe, RingDoorbell, RingRun, Session, Settle, Start
 from app.turns.modes import Mode
 from app.turns.protocol import MemoryRef, TurnRef
 from app.turns.transcript import Message, Turn, TurnStatus, UserItem
@@ -42,7 +42,7 @@ class Moves:
         return [self.turns[turn_id] for turn_id in sorted(self.changed - open_turns)]
 
     @property
-    def held(self) -> tuple[Held, ...]:
+    def held(self) -> tuple[Message, ...]:
         """The messages that wait for `resume`, in order."""
         return self.session.held or ()
 

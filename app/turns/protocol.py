@@ -60,7 +60,8 @@ class Receipt(Stored):
 class HistoryEntry(Stored):
     """One line of the chat. `status` is that of its turn, `queued` for a message that still waits.
 
-    `held`: it waits for `resume`; `turn_id` is then that of the turn in which it waited before.
+    `index` is its place in the transcript of the turn, counted from 0. What is no part of that has none.
+    `held`: it waits for `resume` and belongs to no turn. `turn_id` is then one more than that of the last turn.
     """
 
     role: Literal["user", "assistant", "tool", "system"]
@@ -68,6 +69,7 @@ class HistoryEntry(Stored):
     turn_id: int
     status: TurnStatus
     partial: bool = False
+    index: int | None = Absent
     message_id: str | None = Absent
     tool_calls: list[dict[str, str]] | None = Absent
     tool_call_id: str | None = Absent

@@ -115,7 +115,7 @@ class FakeChat:
 
     @property
     def held(self) -> list[str]:
-        return [held.message.message_id for held in self.session.held or ()]
+        return ids(self.session.held or ())
 
     def is_open(self, ref: TurnRef) -> bool:
         """Return whether the chat listens to this run."""

@@ -23,7 +23,7 @@ LAYERS = (
     ("text", "turns.modes"),
     ("errors", "values", "address"),
     ("settings", "turns.transcript", "live.events"),
-    ("boundary", "engine", "durable", "turns.context"),
+    ("boundary", "engine", "durable", "turns.context", "live"),
     ("hosting",),
     ("llm",),
     ("tools",),
@@ -56,6 +56,8 @@ LAYERS = (
     ("background",),
     ("agents",),
     ("hosting.stack", "hosting.rollout", "hosting.workers"),
+    ("web.watch",),
+    ("web",),
     ("main",),
 )
 # Rooms of one layer that know each other's addresses, and nothing else of each other.

@@ -5,7 +5,7 @@ Pure: no I/O, no Restate. A held message is given to no turn before somebody say
 
 from collections.abc import Collection, Iterable, Iterator
 
-from app.turns.control import Held, OpenTurn
+from app.turns.control import OpenTurn
 from app.turns.modes import Decision, Mode
 from app.turns.moves import Moves, in_order
 from app.turns.protocol import Receipt
@@ -26,14 +26,14 @@ class Waiting(Moves):
         if queue == "send":
             return self._stop_and_send(turn_id)
         targets = self._targets(turn_id)
-        waiting = [Held(message=m, turn_id=t.turn_id) for t in targets for m in self._take_pending(t.turn_id)]
+        waiting = [message for turn in targets for message in self._take_pending(turn.turn_id)]
         for turn in targets:
             if turn.running:
                 self._stop(turn, TurnStatus.INTERRUPTED)
             else:
                 self._withdraw(turn)
         self.heal()
-        ids = tuple(each.message.message_id for each in waiting)
+        ids = tuple(_ids(waiting))
         stopped = StopAnswer(stopped=bool(targets), turn_id=targets[0].turn_id if targets else None)
         if queue == "withdraw":
             return stopped.changed(withdrawn=ids)
@@ -43,11 +43,11 @@ class Waiting(Moves):
     def edit(self, message_id: str, content: str | None) -> bool:
         """Replace the text of a waiting message, or withdraw it if `content` is None; False if it does not wait."""
         if message_id in _ids(self.held):
-            self._set(held=tuple(_edited_held(self.held, message_id, content)))
+            self._set(held=tuple(_edited(self.held, message_id, content)))
             return True
         for turn in self._live():
             pending = self.turns[turn.turn_id].pending
-            if message_id not in [message.message_id for message in pending]:
+            if message_id not in _ids(pending):
                 continue
             self._recall_early()
             kept = tuple(_edited(pending, message_id, content))
@@ -63,7 +63,7 @@ class Waiting(Moves):
         found = self._found(message_id)
         if found is None:
             return False
-        promoted = found.message.changed(mode=Mode.STEER)
+        promoted = found.changed(mode=Mode.STEER)
         self.edit(message_id, None)
         first = self._live()[0] if self._live() else None
         if first is None:  # it was alone in the only live turn, or held
@@ -119,7 +119,7 @@ class Waiting(Moves):
         answer = StopAnswer(stopped=False, sent=())
         if turn_id in (None, *(turn.turn_id for turn in (*self.session.open[:1], *live[:1]))):
             pending = [message for turn in live for message in self.turns[turn.turn_id].pending]
-            sent = tuple(m.message_id for m in in_order(pending, (each.message for each in self.held)))
+            sent = tuple(_ids(in_order(pending, self.held)))
             if running is not None:
                 answer = answer.changed(stopped=True, turn_id=running.turn_id)
             if sent and (running is not None or self.held or len(live) > 1):  # else they begin the next turn already
@@ -130,31 +130,25 @@ class Waiting(Moves):
         self.heal()
         return answer
 
-    def _found(self, message_id: str) -> Held | None:
-        """Return a message that waits, or is held, and where."""
-        waiting = (
-            Held(message=message, turn_id=turn.turn_id)
-            for turn in self._live()
-            for message in self.turns[turn.turn_id].pending
-        )
-        return next((each for each in (*self.held, *waiting) if each.message.message_id == message_id), None)
+    def _found(self, message_id: str) -> Message | None:
+        """Return a message that waits, or is held."""
+        waiting = (message for turn in self._live() for message in self.turns[turn.turn_id].pending)
+        return next((message for message in (*self.held, *waiting) if message.message_id == message_id), None)
 
-    def _hold(self, waiting: Iterable[Held]) -> None:
+    def _hold(self, messages: Iterable[Message]) -> None:
         """Hold messages that no turn has any more, each at its place among those that are held."""
-        turn_ids = {each.message.message_id: each.turn_id for each in (*self.held, *waiting)}
-        messages = in_order((each.message for each in self.held), (each.message for each in waiting))
-        self._set(held=tuple(Held(message=m, turn_id=turn_ids[m.message_id]) for m in messages))
+        self._set(held=tuple(in_order(self.held, messages)))
 
     def _release(self, message_ids: Collection[str] | None) -> list[Message]:
         """Hold the messages (all, or those named) no longer; the caller gives them to a turn."""
-        released = [each for each in self.held if message_ids is None or each.message.message_id in message_ids]
+        released = [m for m in self.held if message_ids is None or m.message_id in message_ids]
         if released:
-            self._set(held=tuple(each for each in self.held if each not in released))
-        return [each.message for each in released]
+            self._set(held=tuple(message for message in self.held if message not in released))
+        return released
 
 
-def _ids(held: Iterable[Held]) -> list[str]:
-    return [each.message.message_id for each in held]
+def _ids(messages: Iterable[Message]) -> list[str]:
+    return [message.message_id for message in messages]
 
 
 def _edited(messages: Iterable[Message], message_id: str, content: str | None) -> Iterator[Message]:
@@ -163,12 +157,6 @@ def _edited(messages: Iterable[Message], message_id: str, content: str | None) -
             yield message
         elif content is not None:
             yield message.changed(content=content)
-
-
-def _edited_held(held: Iterable[Held], message_id: str, content: str | None) -> Iterator[Held]:
-    for each in held:
-        for message in _edited([each.message], message_id, content):
-            yield each.changed(message=message)
 
 
 def _by_turn(messages: Iterable[Message]) -> Iterator[list[Message]]:

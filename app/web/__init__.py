@@ -1,0 +1,1 @@
+"""What browsers and other clients see of chats and agents, over HTTP."""
