@@ -27,11 +27,16 @@ async def llm() -> AsyncIterator[LLMServer]:
         yield server
 
 
-@pytest.mark.parametrize("modes", [*[(mode,) for mode in MODES], MODES], ids=[*MODES, "mixed"])
+@pytest.mark.parametrize(
+    ("modes", "holds"),
+    [*[((mode,), 0) for mode in MODES], (MODES, 0), (MODES[:-1], 0.5)],
+    ids=[*MODES, "mixed", "held"],
+)
 async def test_any_timing_keeps_the_invariants(
-    modes: tuple[str, ...], restate_server: RestateServer, start_service: StartService, llm: LLMServer
+    modes: tuple[str, ...], holds: float, restate_server: RestateServer, start_service: StartService, llm: LLMServer
 ) -> None:
-    """Whatever modes and gaps, every message reaches the LLM once, in order, in well-formed requests."""
+    """Whatever modes, gaps and stops that keep what waits, every message reaches the LLM once, in order, in well-formed
+    requests."""
     service = await start_service(
         OPENAI_BASE_URL=llm.url,
         TASK_DURATION_S="0.02",
@@ -43,10 +48,11 @@ async def test_any_timing_keeps_the_invariants(
     people = [
         Person(
             restate_server.ingress_url,
-            f"{'-'.join(modes)}-{'r' if restate_server.always_replay else 'n'}-{n}",
+            f"{'-'.join(modes)}-{'h' if holds else ''}{'r' if restate_server.always_replay else 'n'}-{n}",
             modes,
             random.Random(f"{SEED} {modes} {n}"),
             gap_s=0.12,
+            holds=holds,
         )
         for n in range(CHATS)
     ]
