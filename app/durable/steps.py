@@ -16,6 +16,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from restate import RunOptions, TerminalError
 from restate.serde import BytesSerde
 
+from app.durable.foreseen import abortable
 from app.durable.waits import current_loop
 from app.errors import AgentError, StepFailed
 from app.text import clean, clean_data, shorten, words_of
@@ -71,13 +72,14 @@ async def step(
     if the process dies before its result is recorded.
     Cancelling the awaiting task cancels the action at once and waits for its end. With `salvage` the step then returns
     what the action returned in spite of the cancellation. Otherwise, and if it returned nothing, it raises
-    CancelledError.
+    CancelledError. `abort_now` ends the action of such a step too, before any cancellation: the step then ends as if it
+    had been cancelled, and who awaits it has to wait for the reason.
     Errors: StepFailed after the last attempt, asyncio.CancelledError.
     """
     adapter: TypeAdapter[T] = TypeAdapter(result_type)
     for attempt in itertools.count(1):
         try:
-            return await _Attempt(name, action, adapter, timeout_s).outcome(salvage=salvage)
+            return await _Attempt(name, action, adapter, timeout_s, salvage=salvage).outcome()
         except StepFailed as failure:
             delay_s = retry.delay_s(attempt, failure)
             if delay_s is None:
@@ -90,17 +92,25 @@ class _Attempt(Generic[T]):
     """One attempt of a step: one `ctx.run` whose closure can be aborted from durable code."""
 
     def __init__(
-        self, name: str, action: Callable[[], Awaitable[T]], adapter: TypeAdapter[T], timeout_s: float | None
+        self,
+        name: str,
+        action: Callable[[], Awaitable[T]],
+        adapter: TypeAdapter[T],
+        timeout_s: float | None,
+        *,
+        salvage: bool,
     ) -> None:
         self._action = action
         self._adapter = adapter
         self._timeout_s = timeout_s
+        self._salvage = salvage
         self._abort_requested = False
         self._running: asyncio.Task[Any] | None = None  # on the real loop, only in the process that runs the action
         loop = current_loop()
+        self._invocation_id = loop.ctx.request().id
         self._recorded = loop.wait_for(loop.ctx.run_typed(name, self._run, RunOptions(serde=BytesSerde())))
 
-    async def outcome(self, *, salvage: bool) -> T:
+    async def outcome(self) -> T:
         """Return the recorded result. If cancelled meanwhile, abort the action and wait for the record all the same."""
         cancelled: asyncio.CancelledError | None = None
         while not self._recorded.done():
@@ -109,7 +119,7 @@ class _Attempt(Generic[T]):
             except asyncio.CancelledError as exc:
                 cancelled = exc
                 self._abort()
-        if cancelled is not None and not salvage:
+        if cancelled is not None and not self._salvage:
             self._recorded.exception()  # looked at, so that asyncio does not report it as missed
             raise cancelled
         try:
@@ -135,7 +145,7 @@ class _Attempt(Generic[T]):
         self._running = running = cast("asyncio.Task[Any]", asyncio.current_task())
         try:
             async with asyncio.timeout(self._timeout_s) as timeout:
-                value = await self._action()
+                value = await self._acted()
             if timeout.expired():  # the action salvaged something, but nobody asked for a part of it
                 raise TimeoutError
             if running.cancelling() and not self._abort_requested:  # the same, while the attempt was ending
@@ -158,6 +168,12 @@ class _Attempt(Generic[T]):
             raise to_terminal_error(exc, words_of(exc)) from exc
         finally:
             self._running = None
+
+    async def _acted(self) -> T:
+        if not self._salvage:
+            return await self._action()
+        with abortable(self._invocation_id, self._abort):
+            return await self._action()
 
 
 def to_terminal_error(exc: Exception, text: str) -> TerminalError:

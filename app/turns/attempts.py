@@ -19,6 +19,8 @@ from app.turns.transcript import AssistantItem, Finish, Usage, Wait
 
 logger = get_logger("agent_session")
 
+WORD_S = 5.0  # from the end of a call that was foreseen to the word that ended it
+
 
 class Attempts:
     """The attempts at the LLM call `complete`. `salvaged` is what to keep if none gives a reply: the last with text."""
@@ -59,13 +61,25 @@ class Attempts:
         steered = asyncio.create_task(self._chat.steer.wait())
         try:
             await asyncio.wait((call, steered), return_when=asyncio.FIRST_COMPLETED)
-            return self._noted(await _ended(call))
+            reply = self._noted(await _ended(call))
         except asyncio.CancelledError:
             with suppress(StepFailed):  # the user's interrupt is what ends this turn
                 self._noted(await _ended(call))
             raise
         finally:
             steered.cancel()
+        if (reply is None or reply.item.finish is Finish.ABORTED) and not self._chat.steer.is_set():
+            await self._word()
+        return reply
+
+    async def _word(self) -> None:
+        """Wait for the word of the chat that ended the call; it was foreseen, see durable/foreseen.py.
+
+        It comes within milliseconds, unless the chat's handler was killed in between: the turn then goes on.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WORD_S):
+                await self._chat.steer.wait()
 
     async def _call(self) -> Reply:
         """The closure of the step: a failure is a result too, with the text that had arrived before it."""

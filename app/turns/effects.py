@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from restate import ObjectContext, ObjectSharedContext
 
-from app.durable import get_logger
+from app.durable import abort_now, get_logger
 from app.settings import Settings
 from app.turns.addresses import PROBE, RUN, SETTLE, ring_name
 from app.turns.control import Cancel, Effect, OpenTurn, Probe, RingDoorbell, RingRun, Settle, Start
@@ -31,8 +31,11 @@ async def carry_out(ctx: ObjectContext, conversation: Conversation, settings: Se
 async def _do(ctx: ObjectContext, conversation: Conversation, effect: Effect, settings: Settings) -> None:
     match effect:
         case Cancel(invocation_id):
+            abort_now(invocation_id)
             ctx.cancel_invocation(invocation_id)
         case RingRun(invocation_id, number, steer, content):
+            if steer:
+                abort_now(invocation_id)
             ctx.resolve_signal(invocation_id, ring_name(number), Ring(steer=steer, content=content))
         case RingDoorbell(awakeable_id, steer, content):
             ctx.resolve_awakeable(awakeable_id, Ring(steer=steer, content=content))
