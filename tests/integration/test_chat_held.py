@@ -283,3 +283,22 @@ async def entries_of_messages(chat: Chat) -> list[list[str]]:
     for row in rows:
         journals.setdefault(row["id"], []).append(row["type"])
     return list(journals.values())
+
+
+@pytest.mark.parametrize("queue", ["hold", "send"])
+async def test_stops_right_after_messages(chat: Chat, queue: str) -> None:
+    """`stop` right behind a message, before anything is known of its run, and once more, loses and doubles nothing."""
+    for n in range(5):
+        await chat.say(f"message {n}")
+        await chat.call("stop", queue=queue)
+        assert (await chat.call("stop", queue=queue))["stopped"] is False
+    await chat.idle()
+    await chat.nothing_runs()
+
+    await chat.call("resume")
+    await chat.say("last", "QUEUE")
+
+    lines = await chat.idle()
+    assert users(lines) == [*(f"message {n}" for n in range(5)), "last"]
+    assert lines[-1][::2] == ("assistant", "completed")
+    assert "\n\n".join(chat.requests[-1].user_texts) == "\n\n".join(users(lines))
