@@ -16,7 +16,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from restate import RunOptions, TerminalError
 from restate.serde import BytesSerde
 
-from app.durable.foreseen import abortable
+from app.durable.ahead import ResultsAhead
 from app.durable.waits import current_loop
 from app.errors import AgentError, StepFailed
 from app.text import clean, clean_data, shorten, words_of
@@ -62,6 +62,7 @@ async def step(
     timeout_s: float | None = None,
     retry: RetryPolicy = ONCE,
     salvage: bool = False,
+    ends: Callable[[T], bool] | None = None,
 ) -> T:
     """Run `action` on the real event loop and journal its result. A replay returns the journaled value.
 
@@ -72,14 +73,13 @@ async def step(
     if the process dies before its result is recorded.
     Cancelling the awaiting task cancels the action at once and waits for its end. With `salvage` the step then returns
     what the action returned in spite of the cancellation. Otherwise, and if it returned nothing, it raises
-    CancelledError. `abort_now` ends the action of such a step too, before any cancellation: the step then ends as if it
-    had been cancelled, and who awaits it has to wait for the reason.
+    CancelledError. If `ends(result)`, the step returns ahead of its record, and the code must end: see ahead.py.
     Errors: StepFailed after the last attempt, asyncio.CancelledError.
     """
     adapter: TypeAdapter[T] = TypeAdapter(result_type)
     for attempt in itertools.count(1):
         try:
-            return await _Attempt(name, action, adapter, timeout_s, salvage=salvage).outcome()
+            return await _Attempt(name, action, adapter, timeout_s, ends).outcome(salvage=salvage)
         except StepFailed as failure:
             delay_s = retry.delay_s(attempt, failure)
             if delay_s is None:
@@ -97,20 +97,20 @@ class _Attempt(Generic[T]):
         action: Callable[[], Awaitable[T]],
         adapter: TypeAdapter[T],
         timeout_s: float | None,
-        *,
-        salvage: bool,
+        ends: Callable[[T], bool] | None,
     ) -> None:
         self._action = action
         self._adapter = adapter
         self._timeout_s = timeout_s
-        self._salvage = salvage
         self._abort_requested = False
         self._running: asyncio.Task[Any] | None = None  # on the real loop, only in the process that runs the action
         loop = current_loop()
-        self._invocation_id = loop.ctx.request().id
-        self._recorded = loop.wait_for(loop.ctx.run_typed(name, self._run, RunOptions(serde=BytesSerde())))
+        self._ends = ends
+        self._ahead = ResultsAhead(loop.ctx) if ends is not None else None
+        self._durable = loop.ctx.run_typed(name, self._run, RunOptions(serde=BytesSerde()))
+        self._recorded = loop.wait_for(self._durable)
 
-    async def outcome(self) -> T:
+    async def outcome(self, *, salvage: bool) -> T:
         """Return the recorded result. If cancelled meanwhile, abort the action and wait for the record all the same."""
         cancelled: asyncio.CancelledError | None = None
         while not self._recorded.done():
@@ -119,7 +119,7 @@ class _Attempt(Generic[T]):
             except asyncio.CancelledError as exc:
                 cancelled = exc
                 self._abort()
-        if cancelled is not None and not self._salvage:
+        if cancelled is not None and not salvage:
             self._recorded.exception()  # looked at, so that asyncio does not report it as missed
             raise cancelled
         try:
@@ -145,12 +145,15 @@ class _Attempt(Generic[T]):
         self._running = running = cast("asyncio.Task[Any]", asyncio.current_task())
         try:
             async with asyncio.timeout(self._timeout_s) as timeout:
-                value = await self._acted()
+                value = await self._action()
             if timeout.expired():  # the action salvaged something, but nobody asked for a part of it
                 raise TimeoutError
             if running.cancelling() and not self._abort_requested:  # the same, while the attempt was ending
                 raise asyncio.CancelledError
-            return _to_json(self._adapter, value)
+            result = _to_json(self._adapter, value)
+            if self._ahead is not None and self._ends is not None and self._ends(value):
+                self._ahead.tell(self._durable, result)
+            return result
         except asyncio.CancelledError:
             if not self._abort_requested:
                 raise  # the attempt of the invocation has ended; the engine runs the action again
@@ -168,12 +171,6 @@ class _Attempt(Generic[T]):
             raise to_terminal_error(exc, words_of(exc)) from exc
         finally:
             self._running = None
-
-    async def _acted(self) -> T:
-        if not self._salvage:
-            return await self._action()
-        with abortable(self._invocation_id, self._abort):
-            return await self._action()
 
 
 def to_terminal_error(exc: Exception, text: str) -> TerminalError:
