@@ -59,10 +59,14 @@ class Client:
 
 
 class RunEvents:
-    """The events of one run. `start` comes first, then `take` for each event of the view, then `finish`, once."""
+    """The events of one run. `start` comes first, then `take` for each event of the view, then `finish`, once.
 
-    def __init__(self, client: Client) -> None:
+    `ignored` names fields of its input that change nothing: the client is told.
+    """
+
+    def __init__(self, client: Client, ignored: Sequence[str] = ()) -> None:
         self._client = client
+        self._ignored = list(ignored)
         self._told = Told(client.known)
         self._record: dict[int, list[Line]] = {}
         self._closed: set[int] = set()
@@ -71,14 +75,14 @@ class RunEvents:
         self._shown = False  # the client has the open text's beginning
         self._events: list[BaseEvent] = []
 
-    def start(self, history: Iterable[HistoryEntry], ignored: Sequence[str] = ()) -> list[BaseEvent]:
-        """Return how a run begins: with the chat so far. `ignored` names fields of its input that change nothing."""
+    def start(self, history: Iterable[HistoryEntry]) -> list[BaseEvent]:
+        """Return how a run begins: with the chat so far."""
         client = self._client
         entries = list(history)
         self._record = _bounded(lines_by_turn(entries))
         self._closed = {entry.turn_id for entry in entries if not is_open(entry.status)}
         started = RunStartedEvent(thread_id=client.thread_id, run_id=client.run_id, protocol_version=PROTOCOL_VERSION)
-        notes = [CustomEvent(name="ignored", value={"fields": list(ignored)})] if ignored else []
+        notes = [CustomEvent(name="ignored", value={"fields": self._ignored})] if self._ignored else []
         return [started, *notes, *self._told.become(self._wanted())]
 
     def take(self, event: ViewEvent) -> list[BaseEvent]:
