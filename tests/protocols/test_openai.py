@@ -241,9 +241,11 @@ async def test_the_offline_model(site: Site, tmp_path_factory: pytest.TempPathFa
     port = free_port()
     settings = site.restate.settings | {"WEB_PORT": str(port), "OFFLINE_PACE_S": "0.05", "TASK_DURATION_S": "0.05"}
     try:
-        async with site.restate.serving(Service(tmp_path_factory.mktemp("offline"), **settings)):
-            async with client_of(f"http://127.0.0.1:{port}", **{"X-Chat-Id": "offline"}) as client:
-                said = "".join(await stream(client, "bake a cake"))
-                assert said.endswith("Done: bake a cake.")
+        async with (
+            site.restate.serving(Service(tmp_path_factory.mktemp("offline"), **settings)),
+            client_of(f"http://127.0.0.1:{port}", **{"X-Chat-Id": "offline"}) as client,
+        ):
+            said = "".join(await stream(client, "bake a cake"))
+            assert said.endswith("Done: bake a cake.")
     finally:
         await site.restate.register(site.service.url)
