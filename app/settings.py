@@ -82,6 +82,9 @@ class Settings(BaseSettings):
         description="The HTTP server of the service; `granian` has to be installed, see operations",
     )
     workers: PositiveInt = Field(1, description="Processes of the service, which share `HOST` and `PORT`")
+    redis_url: SecretStr | None = Field(
+        None, description="A Redis or Valkey server by which several processes tell each other what runs, see live"
+    )
     restate_identity_keys: IdentityKeys = Field(
         None,
         description="Public keys of the Restate servers that may call the service, with commas between",
