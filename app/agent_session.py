@@ -5,6 +5,7 @@ Owns what a turn does; what the chat becomes by it is decided by ChatService, to
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -20,8 +21,9 @@ from restate.serde import BytesSerde
 from restate.vm import VMException  # type: ignore[attr-defined]  # not re-exported, and its own module has no types
 
 from app.boundary import private_handler
-from app.durable import get_logger, run_durably
+from app.durable import get_logger, replaying, run_durably
 from app.errors import ReplyTooLong, StepFailed
+from app.live.telling import Teller
 from app.llm import Reply, get_llm
 from app.settings import get_settings
 from app.text import shorten, words_of
@@ -33,7 +35,7 @@ from app.turns.link import LOGGED_CHARS, ChatLink
 from app.turns.memory import Memory, Remembered, last_writer, load_memory, memory_of, save_memory
 from app.turns.protocol import ProbeRequest, TurnRef, TurnResult, TurnStart
 from app.turns.tool_calls import ToolCalls
-from app.turns.transcript import Finish, Item, Message, ToolItem, TurnStatus, UserItem, text_of
+from app.turns.transcript import Finish, Item, Message, ToolCall, ToolItem, TurnStatus, UserItem, text_of
 
 agent_session = VirtualObject(
     AGENT_SESSION,
@@ -93,9 +95,11 @@ class TurnRun:
         self._key = ctx.key()
         self._start = start
         self._chat = ChatLink(ctx, start.turn_id)
+        self._teller = Teller(self._key, start.turn_id)
         self._stored = self._memory = Memory()  # as it is stored, and without what must not be seen
         self._history: tuple[tuple[Item, ...], ...] = ()
         self._items: list[Item] = []  # of this turn, as the LLM sees them
+        self._read = 0  # of these, by the LLM
         self._answered = False
 
     async def run(self) -> TurnResult:
@@ -205,10 +209,13 @@ class TurnRun:
     async def _ask(self) -> Reply | None:
         """Return the LLM's reply: whole, partial if a message ended it, None if that came before anything else."""
         items = tuple(self._items)
+        read = tuple(item.message_id for item in items[self._read :] if isinstance(item, UserItem))
+        self._read = len(items)
 
         async def complete() -> Reply:
-            seen = window(self._history, items, budget_tokens=get_settings().context_tokens)
-            return await get_llm().complete(seen, [tool.spec for tool in TOOLS.values()])
+            with self._teller.call(len(items), read) as tell:
+                seen = window(self._history, items, budget_tokens=get_settings().context_tokens)
+                return await get_llm().complete(seen, [tool.spec for tool in TOOLS.values()], tell)
 
         attempts = Attempts(self._chat, complete, max_attempts=self._start.limits.llm_attempts)
         try:
@@ -220,7 +227,12 @@ class TurnRun:
 
     def _tool_calls_of(self, reply: Reply) -> ToolCalls:
         limit = self._start.limits.max_tool_result_chars
-        return ToolCalls(reply.item.tool_calls, TOOLS, max_result_chars=limit, owner=self._chat.name)
+        tell = partial(self._tell_tool, len(self._items))
+        return ToolCalls(reply.item.tool_calls, TOOLS, max_result_chars=limit, owner=self._chat.name, tell=tell)
+
+    def _tell_tool(self, index: int, step: ToolCall | ToolItem) -> None:
+        if not replaying():
+            self._teller.tool(index, step)
 
     def _keep(self, reply: Reply, results: list[ToolItem]) -> None:
         """Put a reply and the results of all its tool calls into the transcript, together."""

@@ -15,6 +15,7 @@ from app.durable import get_logger
 from app.engine.erasure import erase_round
 from app.engine.unfit import why_ended
 from app.errors import Conflict, NotFound, TooLarge, TooManyPending
+from app.live.hints import note_change
 from app.settings import get_settings
 from app.turns import protocol
 from app.turns.addresses import (
@@ -30,7 +31,7 @@ from app.turns.addresses import (
 )
 from app.turns.conversation import Conversation
 from app.turns.effects import carry_out, send_probe
-from app.turns.history import entries_of, status_of
+from app.turns.history import Look, LookRequest, entries_of, status_of, view_of
 from app.turns.modes import Decision
 from app.turns.protocol import Receipt, TurnRef
 from app.turns.store import (
@@ -39,6 +40,7 @@ from app.turns.store import (
     context_of,
     get,
     load,
+    load_changed,
     load_session,
     load_session_or_nothing,
     load_turns,
@@ -136,6 +138,18 @@ async def get_status(ctx: ObjectSharedContext) -> protocol.ChatStatus:
     return status_of(conversation.session, conversation.turns, get_settings().mode)
 
 
+@handler(chat_service, kind="shared", idempotency_retention=timedelta(0), journal_retention=timedelta(0))
+async def look(ctx: ObjectSharedContext, request: LookRequest) -> Look:
+    """Show the state of the chat and the turns that may have changed since turn `after_turn`, the last known one that
+    had closed and before which all had. For programs that show the chat; Restate keeps nothing of it."""
+    conversation = await load(ctx)
+    if request.heal:
+        send_probe(ctx, conversation.session.open, delay=READ_PROBE_DELAY)
+    turns = await load_changed(ctx, conversation, request)
+    status = status_of(conversation.session, conversation.turns, get_settings().mode)
+    return Look(status=status, turns=[view_of(turn) for turn in turns])
+
+
 @handler(chat_service)
 async def stop(ctx: ObjectContext, request: protocol.StopRequest) -> protocol.StopAnswer:
     """End the open turn and withdraw the messages that wait. With `turn_id`, only if that turn is open."""
@@ -152,6 +166,7 @@ async def set_mode(ctx: ObjectContext, request: protocol.ModeRequest) -> protoco
     """Set what messages without a mode of their own do in this chat; null gives that back to the service's MODE."""
     session = await load_session(ctx)
     put(ctx, SESSION_KEY, session.changed(mode=request.mode))
+    note_change(ctx.key())
     return protocol.ModeAnswer(mode=request.mode or get_settings().mode)
 
 
@@ -180,6 +195,7 @@ async def forget(ctx: ObjectContext) -> None:
     conversation.forget()
     await carry_out(ctx, conversation, get_settings())
     ctx.clear_all()
+    note_change(ctx.key(), forgotten=True)
     FORGET.send(ctx, ctx.key(), None)
     ERASE_JOURNALS.send(ctx, ctx.key(), protocol.EraseRequest(forget_id=ctx.request().id))
     logger.info("Forgot the chat of %s", ctx.key())
@@ -275,6 +291,7 @@ async def erase_journals(ctx: ObjectSharedContext, request: protocol.EraseReques
 
 async def _commit(ctx: ObjectContext, conversation: Conversation) -> None:
     """Carry out what the change wants done, and store it."""
+    note_change(ctx.key())
     await carry_out(ctx, conversation, get_settings())
     save(ctx, conversation)
 

@@ -16,10 +16,12 @@ import logging
 import os
 import socket
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 # Run as a file, the first place of the path is app/ itself, where `import app` finds nothing.
 if not __package__:
@@ -40,9 +42,12 @@ from app.hosting.endpoint import build_endpoint, require_callers_known
 from app.hosting.local_server import find_restate_cli
 from app.hosting.logs import set_up_logging
 from app.hosting.place import Place
-from app.hosting.serving import require_installed, serve_until_stopped
+from app.hosting.serving import Site, require_installed, serve_sites
+from app.hosting.strangers import Strangers
+from app.live.hints import Hints
 from app.settings import Settings, explain, get_settings
 from app.text import printable
+from app.web.app import build_gateway, require_users_known
 
 if TYPE_CHECKING:
     from hypercorn.typing import ASGIFramework
@@ -79,9 +84,10 @@ def main(arguments: list[str]) -> int:
                 asyncio.run(run_workers(settings))
             case []:
                 asyncio.run(run_service(settings))
-            case ["worker", listener, notes]:  # as run_workers() starts it
-                asyncio.run(run_worker(settings, int(listener), int(notes)))
+            case ["worker", notes, listener, *web_listener]:  # as run_workers() starts it
+                asyncio.run(run_worker(settings, int(notes), int(listener), *map(int, web_listener)))
             case ["up"]:
+                require_users_known(settings)
                 asyncio.run(stack.run(settings))
             case ["server"]:
                 stack.run_server(settings)
@@ -106,41 +112,75 @@ def main(arguments: list[str]) -> int:
 
 
 async def run_service(settings: Settings) -> None:
-    """Serve the application until SIGINT or SIGTERM.
+    """Serve the application and the gateway until SIGINT or SIGTERM.
 
-    Errors: UsageError when the port cannot be listened on, or anybody on the network could call it.
+    Errors: UsageError when a port cannot be listened on, or anybody on the network could call it.
     """
-    app, place = build_app(settings), Place(settings.host, settings.port, "PORT")
-    async with standing_by(place):
-        await serve_until_stopped(app, place, server=settings.server)
+    service = Site(build_app(settings), Place(settings.host, settings.port, "PORT"))
+    async with gateway(settings) as web, standing_by(service.place):
+        await serve_sites([service, *web], server=settings.server)
 
 
 async def run_workers(settings: Settings) -> None:
-    """Serve the application in several processes, and look after them, until SIGINT or SIGTERM.
+    """Serve the application and the gateway in several processes, and look after them, until SIGINT or SIGTERM.
 
     Errors: as `run_service`; AgentError when the processes cannot go on.
     """
     require_callers_known(settings)
+    require_users_known(settings)
     require_installed(settings.server)
-    place = Place(settings.host, settings.port, "PORT")
-    with place.listen() as listener, tempfile.TemporaryFile(buffering=0) as notes:
-        fds = (listener.fileno(), notes.fileno())
+    place, web = Place(settings.host, settings.port, "PORT"), web_place(settings)
+    with ExitStack() as opened:
+        notes = opened.enter_context(tempfile.TemporaryFile(buffering=0))
+        listeners = [opened.enter_context(each.listen()) for each in (place, web) if each is not None]
+        fds = (notes.fileno(), *(listener.fileno() for listener in listeners))
         command = (sys.executable, str(stack.ROOT / "app" / "main.py"), "worker", *map(str, fds))
         logger.info("Listening on http://%s, with %d workers", place, settings.workers)
+        if web is not None:
+            logger.info("The gateway listens on http://%s", web)
         async with standing_by(place):  # here: once for all of them
             await workers.keep_running(command, settings.workers, pass_fds=fds)
 
 
-async def run_worker(settings: Settings, listener: int, notes: int) -> None:
-    """Serve the application on a socket of the process that started this one, until SIGTERM."""
+async def run_worker(settings: Settings, notes: int, listener: int, web_listener: int | None = None) -> None:
+    """Serve the application and the gateway on sockets of the process that started this one, until SIGTERM."""
     unfit.share_notes(notes)
-    await serve_until_stopped(
+    service = Site(
         build_app(settings),
         Place(settings.host, settings.port, "PORT"),
-        server=settings.server,
         listener=socket.socket(fileno=listener),
         streams_per_connection=workers.STREAMS_PER_CONNECTION,
     )
+    async with gateway(settings, web_listener) as web:
+        await serve_sites([service, *web], server=settings.server)
+
+
+@asynccontextmanager
+async def gateway(settings: Settings, listener: int | None = None) -> AsyncIterator[list[Site]]:
+    """Give the site of the gateway, none if it is switched off. `listener` is a socket that listens there already.
+
+    Errors: UsageError where anybody on the network could use it.
+    """
+    place = web_place(settings)
+    if place is None:
+        yield []
+        return
+    app = build_gateway(settings)
+    strangers = Strangers(
+        headers_within_s=settings.web_request_timeout_s,
+        max_header_bytes=settings.web_max_header_bytes,
+        read_within_s=settings.web_send_timeout_s,
+    )
+    opened = None if listener is None else socket.socket(fileno=listener)
+    try:
+        yield [Site(cast("ASGIFramework", app), place, opened, strangers=strangers, on_stop=app.end)]
+    finally:
+        await app.close()
+
+
+def web_place(settings: Settings) -> Place | None:
+    """Return where the gateway listens, None if it is switched off."""
+    return None if settings.web_port is None else Place(settings.web_host, settings.web_port, "WEB_PORT")
 
 
 def build_app(settings: Settings) -> "ASGIFramework":
@@ -153,7 +193,7 @@ def build_app(settings: Settings) -> "ASGIFramework":
     agents = background.services(agents=AGENTS, functions=FUNCTIONS)
     app = build_endpoint([chat_service, agent_session, *agents], settings)
     on_unfit = partial(unfit.end_unfit, restate_cli=find_restate_cli())
-    return JournalWatch(app, (chat_service.name, agent_session.name), on_unfit)
+    return Hints(JournalWatch(app, (chat_service.name, agent_session.name), on_unfit))
 
 
 def _refuse(exit_code: int, *sentences: str) -> int:

@@ -20,6 +20,7 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Port = Annotated[int, Field(gt=0, lt=65536)]
 Seconds = Annotated[float, Field(ge=0)]
 SecondsOrNone = Annotated[Seconds | None, BeforeValidator(lambda value: None if value == "none" else value)]
+PortOrNone = Annotated[Port | None, BeforeValidator(lambda value: None if value == "none" else value)]
 
 
 def _identity_keys(value: object) -> object:
@@ -35,7 +36,15 @@ def _identity_keys(value: object) -> object:
     return keys
 
 
+def _names(value: object) -> object:
+    """Return the names of a comma-separated list."""
+    if not isinstance(value, str):
+        return value
+    return tuple(name for each in value.split(",") if (name := each.strip())) or None
+
+
 IdentityKeys = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_identity_keys)]
+Names = Annotated[tuple[str, ...] | None, NoDecode, BeforeValidator(_names)]
 
 
 ENV_FILE = ".env"  # in the current folder
@@ -81,6 +90,33 @@ class Settings(BaseSettings):
         False,
         description="Let whoever reaches `HOST` call the service, where there are no `RESTATE_IDENTITY_KEYS`",
     )
+    web_host: str = Field("127.0.0.1", description="Address that the gateway and its page listen on")
+    web_port: PortOrNone = Field(8000, description="Port that the gateway listens on; `none` switches it off")
+    web_allowed_hosts: Names = Field(
+        None, description="Names by which browsers may call the gateway besides `localhost`, with commas between"
+    )
+    web_tokens: SecretStr | None = Field(
+        None, description="Who may use the gateway: `user:token`, with commas between; a user may have several"
+    )
+    web_operators: Names = Field(
+        None, description="Users who may see background agents, with commas between; without authentication all may"
+    )
+    oidc_issuer: str | None = Field(None, description="Issuer of the JSON Web Tokens that the gateway accepts")
+    oidc_audience: str | None = Field(None, description="Audience that such a token must be for")
+    oidc_user_claim: str = Field("sub", description="The claim of such a token that names the user")
+    oidc_leeway_s: Seconds = Field(30, description="How wrong the clocks of issuer and gateway may be")
+    web_max_body_bytes: PositiveInt = Field(4_194_304, description="Size of the body of a request (413 beyond)")
+    web_max_header_bytes: PositiveInt = Field(16_384, description="Size of all headers of a request")
+    web_rate: PositiveInt = Field(50, description="Requests a second of one user, or of one address (429 beyond)")
+    web_burst: PositiveInt = Field(200, description="Requests that may come at once before `WEB_RATE` counts")
+    web_max_streams: PositiveInt = Field(2000, description="Open streams of a process of the gateway (503 beyond)")
+    web_max_streams_per_user: PositiveInt = Field(
+        100, description="Open streams of one user, or of one address (429 beyond)"
+    )
+    web_request_timeout_s: float = Field(
+        20, gt=0, description="How long a client may take to send the headers of a request, and then its body"
+    )
+    web_send_timeout_s: float = Field(30, gt=0, description="How long a client may not read before it is cut off")
     restate_ingress_url: str = Field("http://localhost:8080", description="Where clients reach Restate")
     restate_admin_url: str = Field("http://localhost:9070", description="Restate's admin API and UI")
     restate_server: str | None = Field(

@@ -6,7 +6,7 @@ Tools import `step`, `RetryPolicy` and `get_logger`; the rest is for the house.
 
 from app.durable.calls import Call
 from app.durable.driver import run_durably
-from app.durable.logs import get_logger
+from app.durable.logs import get_logger, replaying
 from app.durable.loop.event_loop import DurableLoop
 from app.durable.steps import RetryPolicy, step, to_step_failed, to_terminal_error
 from app.durable.waits import condition, current_loop, wait_for
@@ -18,6 +18,7 @@ __all__ = [
     "condition",
     "current_loop",
     "get_logger",
+    "replaying",
     "run_durably",
     "step",
     "to_step_failed",

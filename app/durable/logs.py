@@ -11,13 +11,17 @@ from restate.server_context import restate_context_is_replaying
 from app.durable.loop.event_loop import DurableLoop
 
 
+def replaying() -> bool:
+    """Return whether what runs now has run before. After a crash of the process this may be no more than a guess."""
+    loop = asyncio._get_running_loop()
+    return loop.replaying if isinstance(loop, DurableLoop) else restate_context_is_replaying.get()
+
+
 class _ReplayFilter(logging.Filter):
     """Lets nothing through during a replay."""
 
     def filter(self, _record: logging.LogRecord) -> bool:
-        loop = asyncio._get_running_loop()
-        replaying = loop.replaying if isinstance(loop, DurableLoop) else restate_context_is_replaying.get()
-        return not replaying
+        return not replaying()
 
 
 def get_logger(name: str) -> logging.Logger:

@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP2Settings
+from granian.http import HTTP1Settings, HTTP2Settings
 from granian.log import LogLevels
 from granian.server.embed import Server
+
+from app.hosting.strangers import Strangers
 
 if TYPE_CHECKING:
     from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
@@ -38,10 +40,11 @@ async def serve(
     finished: Callable[[], Awaitable[None]],
     *,
     streams_per_connection: int | None,
+    strangers: Strangers | None,
     close_s: float,
 ) -> None:
     """Serve `app` on `listener` until `finished` returns; what is still open then is cut off after `close_s`."""
-    server = _Server(app, listener, streams_per_connection or _UNBOUNDED)
+    server = _Server(app, listener, streams_per_connection or _UNBOUNDED, strangers)
     serving = asyncio.create_task(server.serve())
     ending = asyncio.create_task(_finish(server, finished))
     try:
@@ -63,11 +66,19 @@ async def _finish(server: "_Server", finished: Callable[[], Awaitable[None]]) ->
 class _Server(Server):
     """The embedded server on a socket that listens already: its own may share a port with another process unseen."""
 
-    def __init__(self, app: "ASGIFramework", listener: socket.socket, streams_per_connection: int) -> None:
+    def __init__(
+        self,
+        app: "ASGIFramework",
+        listener: socket.socket,
+        streams_per_connection: int,
+        strangers: Strangers | None,
+    ) -> None:
         super().__init__(
             _told(app),
             interface=Interfaces.ASGINL,
-            http=HTTPModes.auto,  # Restate begins with HTTP/2 at once; health checks come by HTTP/1.1
+            # Restate begins with HTTP/2 at once; health checks come by HTTP/1.1.
+            http=HTTPModes.auto if strangers is None else HTTPModes.http1,
+            http1_settings=_patience(strangers),
             http2_settings=HTTP2Settings(max_concurrent_streams=streams_per_connection),
             websockets=True,  # so that the application refuses them itself
             backlog=_BACKLOG,
@@ -83,6 +94,15 @@ class _Server(Server):
         fd = self._listener.detach()
         arguments = (fd, False, _BACKLOG) if sys.platform in ("linux", "freebsd") else (fd, False)
         self._shd = SocketHolder(*arguments)  # type: ignore[assignment]
+
+
+def _patience(strangers: Strangers | None) -> HTTP1Settings:
+    if strangers is None:
+        return HTTP1Settings()
+    return HTTP1Settings(
+        header_read_timeout=round(strangers.headers_within_s * 1000),
+        max_buffer_size=max(strangers.max_header_bytes, 8192),  # less is refused
+    )
 
 
 def _told(app: "ASGIFramework") -> Callable[..., Awaitable[None]]:

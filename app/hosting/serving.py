@@ -9,8 +9,10 @@ import logging
 import signal
 import socket
 import warnings
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,23 +22,17 @@ from restate.server import install_shutdown_hook
 
 from app.errors import UsageError
 from app.hosting.http2 import make_fit
+from app.hosting.open_requests import OpenRequests
 from app.hosting.place import Place
 from app.hosting.stall_watch import watch_stalls
+from app.hosting.strangers import Strangers, cut_off_who_does_not_read
 
 if TYPE_CHECKING:
-    from hypercorn.typing import (
-        ASGIFramework,
-        ASGIReceiveCallable,
-        ASGIReceiveEvent,
-        ASGISendCallable,
-        ASGISendEvent,
-        Scope,
-    )
+    from hypercorn.typing import ASGIFramework
 
 Server = Literal["hypercorn", "granian"]
 
 _UNBOUNDED = 2**31 - 1
-_DRAIN_S = 2
 _CLOSE_S = 1
 _BROKEN_CONNECTION = "Unhandled exception in client_connected_cb"  # asyncio's words
 
@@ -52,6 +48,23 @@ def require_installed(server: Server) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Site:
+    """An application, and where it is served.
+
+    A `listener` is a socket that listens there already. `streams_per_connection` bounds how many requests are open on
+    one connection; None does not. With `strangers`, clients are cut off that send or read too slowly, or too much.
+    `on_stop` is called when the process is asked to end, before open requests get their time.
+    """
+
+    app: "ASGIFramework"
+    place: Place
+    listener: socket.socket | None = None
+    streams_per_connection: int | None = None
+    strangers: Strangers | None = None
+    on_stop: Callable[[], None] | None = None
+
+
 async def serve_until_stopped(
     app: "ASGIFramework",
     place: Place,
@@ -60,14 +73,17 @@ async def serve_until_stopped(
     listener: socket.socket | None = None,
     streams_per_connection: int | None = None,
 ) -> None:
-    """Serve `app` at `place` until SIGINT or SIGTERM. Requests that are open then get 2 s to finish.
+    """Serve `app` at `place`, as `serve_sites` does."""
+    await serve_sites([Site(app, place, listener, streams_per_connection)], server=server)
 
-    A `listener` is a socket that listens there already. `streams_per_connection` bounds how many requests are open on
-    one connection; None does not.
-    Errors: UsageError when the place cannot be listened on, or the server is not installed.
+
+async def serve_sites(sites: Sequence[Site], *, server: Server = "hypercorn") -> None:
+    """Serve all `sites` until SIGINT or SIGTERM. Requests that are open then get 2 s to finish.
+
+    Errors: UsageError when a place cannot be listened on, or the server is not installed.
     """
     require_installed(server)
-    requests = _Requests(app)
+    requests = OpenRequests()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     # Through the SDK: it owns the handler of SIGTERM and would replace one that is set beside it. It listens to
@@ -75,44 +91,99 @@ async def serve_until_stopped(
     install_shutdown_hook(loop, stop.set, signal.SIGTERM)
     install_shutdown_hook(loop, lambda: signal.raise_signal(signal.SIGTERM), signal.SIGINT)
 
-    async def finished() -> None:
-        # The server hears of the end last: from then on Hypercorn breaks a connection on which one more request
-        # arrives, and a turn that finishes makes such requests.
+    async def finish() -> None:
         await stop.wait()
+        for site in sites:
+            if site.on_stop is not None:
+                site.on_stop()
         await requests.finish()
 
     loop.set_exception_handler(lambda loop, context: _tell(loop, context, ending=stop.is_set()))
-    if listener is None:
-        listener = place.listen()
-        logger.info("Listening on http://%s", place)
-    # What the imports have made lives as long as the process: each full collection would look at it, for 0.1 s.
-    gc.collect()
-    gc.freeze()
-    serve = _granian if server == "granian" else _hypercorn
+    with ExitStack() as listeners:
+        listening = [(site, listeners.enter_context(_listener_of(site))) for site in sites]
+        # What the imports have made lives as long as the process: each full collection would look at it, for 0.1 s.
+        gc.collect()
+        gc.freeze()
+        serve = _granian if server == "granian" else _hypercorn
+        finishing = asyncio.create_task(finish())
+        serving = [
+            asyncio.create_task(
+                serve(
+                    site,
+                    requests.counted(site.app, patient=site.strangers is None),
+                    listener,
+                    partial(_over, finishing),
+                )
+            )
+            for site, listener in listening
+        ]
+        try:
+            async with watch_stalls():
+                await _all_or_none(serving)
+        except ExceptionGroup:
+            if not stop.is_set():
+                raise
+            logger.debug("A connection broke while it was closed", exc_info=True)
+        finally:
+            finishing.cancel()
+
+
+def _listener_of(site: Site) -> socket.socket:
+    if site.listener is None:
+        listener = site.place.listen()
+        logger.info("Listening on http://%s", site.place)
+    else:
+        listener = site.listener
+    if site.strangers is not None:
+        cut_off_who_does_not_read(listener, site.strangers)
+    return listener
+
+
+async def _over(task: "asyncio.Task[None]") -> None:
+    """Return when a task is over.
+
+    The server hears of the end last: from then on Hypercorn breaks a connection on which one more request arrives, and
+    a turn that finishes makes such requests.
+    """
+    await asyncio.wait((task,))
+
+
+async def _all_or_none(serving: "Sequence[asyncio.Task[None]]") -> None:
+    """Wait until all have ended; when one fails, or ends before its time, so do the others."""
     try:
-        async with watch_stalls():
-            await serve(requests, listener, finished, streams_per_connection)
-    except ExceptionGroup:
-        if not stop.is_set():
-            raise
-        logger.debug("A connection broke while it was closed", exc_info=True)
+        await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(serving, timeout=_CLOSE_S + 1)
+    finally:
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+    for task in serving:
+        if not task.cancelled():
+            task.result()
 
 
 async def _hypercorn(
-    app: "ASGIFramework", listener: socket.socket, finished: Callable[[], Awaitable[None]], streams: int | None
+    site: Site, app: "ASGIFramework", listener: socket.socket, finished: Callable[[], Awaitable[None]]
 ) -> None:
     # Hypercorn makes it for a connection that is closed meanwhile.
     warnings.filterwarnings("ignore", message="coroutine 'TCPServer._idle_timeout' was never awaited")
     make_fit()
-    await serve(app, _config(listener, streams or _UNBOUNDED), shutdown_trigger=finished)
+    await serve(app, _config(site, listener), shutdown_trigger=finished)
 
 
 async def _granian(
-    app: "ASGIFramework", listener: socket.socket, finished: Callable[[], Awaitable[None]], streams: int | None
+    site: Site, app: "ASGIFramework", listener: socket.socket, finished: Callable[[], Awaitable[None]]
 ) -> None:
     from app.hosting import granian_server  # an optional package
 
-    await granian_server.serve(app, listener, finished, streams_per_connection=streams, close_s=_CLOSE_S)
+    await granian_server.serve(
+        app,
+        listener,
+        finished,
+        streams_per_connection=site.streams_per_connection,
+        strangers=site.strangers,
+        close_s=_CLOSE_S,
+    )
 
 
 def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any], *, ending: bool) -> None:
@@ -126,71 +197,19 @@ def _tell(loop: asyncio.AbstractEventLoop, context: dict[str, Any], *, ending: b
         loop.default_exception_handler(context)
 
 
-class _Requests:
-    """The application, with a list of its open requests, each of which ends in an order that servers survive.
-
-    Hypercorn forgets a stream with the last byte of its response: one more frame from the client then breaks the
-    connection and all other streams on it, and at SIGTERM the SDK no longer waits for the client to be done. What is
-    open at the very end Hypercorn would leave to the end of the event loop, with a page of tracebacks for each.
-    """
-
-    def __init__(self, app: "ASGIFramework") -> None:
-        self._app = app
-        self._open: set[asyncio.Task[object]] = set()
-        self._cut = False
-
-    async def __call__(self, scope: "Scope", receive: "ASGIReceiveCallable", send: "ASGISendCallable") -> None:
-        if self._cut and scope["type"] == "http":
-            await send({"type": "http.response.start", "status": 503, "headers": [], "trailers": False})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
-        input_ended = asyncio.Event()
-        reading = False
-
-        async def receive_and_note() -> "ASGIReceiveEvent":
-            nonlocal reading
-            reading = True
-            event = await receive()
-            if event["type"] == "http.disconnect" or not event.get("more_body"):
-                input_ended.set()
-            return event
-
-        async def send_last_byte_last(event: "ASGISendEvent") -> None:
-            if reading and event["type"] == "http.response.body" and not event.get("more_body"):
-                if self._cut:
-                    raise asyncio.CancelledError
-                await input_ended.wait()
-            await send(event)
-
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine always runs in one
-        self._open.add(task)
-        try:
-            await self._app(scope, receive_and_note, send_last_byte_last)
-        finally:
-            self._open.discard(task)
-
-    async def finish(self) -> None:
-        """Give the open requests 2 s, then cancel the rest. Restate takes these invocations up again elsewhere."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_S):
-                while self._open:  # one that finishes may have called another
-                    await asyncio.wait(self._open)
-        self._cut = True
-        for request in self._open:
-            request.cancel()
-        if self._open:
-            await asyncio.wait(self._open, timeout=_CLOSE_S)
-
-
-def _config(listener: socket.socket, streams: int) -> Config:
+def _config(site: Site, listener: socket.socket) -> Config:
     config = Config()
     config.bind = [f"fd://{listener.detach()}"]
-    # Restate multiplexes many invocations, each open for as long as it runs, over few connections: with the defaults
-    # they would queue behind 100 streams, and a connection would be dropped after 1000 requests or 5 silent seconds.
-    config.h2_max_concurrent_streams = streams
-    config.keep_alive_max_requests = _UNBOUNDED
-    config.keep_alive_timeout = _UNBOUNDED
     config.graceful_timeout = _CLOSE_S
     config.errorlog = logging.getLogger("hypercorn.error")
+    if site.strangers is not None:
+        config.keep_alive_timeout = site.strangers.headers_within_s  # it begins with the connection, too
+        config.h11_max_incomplete_size = site.strangers.max_header_bytes
+        config.include_server_header = False
+        return config
+    # Restate multiplexes many invocations, each open for as long as it runs, over few connections: with the defaults
+    # they would queue behind 100 streams, and a connection would be dropped after 1000 requests or 5 silent seconds.
+    config.h2_max_concurrent_streams = site.streams_per_connection or _UNBOUNDED
+    config.keep_alive_max_requests = _UNBOUNDED
+    config.keep_alive_timeout = _UNBOUNDED
     return config

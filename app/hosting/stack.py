@@ -48,15 +48,18 @@ _CALLABLE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - one address of
 
 @dataclass(frozen=True)
 class Places:
-    """The three ports of the stack, all derived from the settings that name them for clients."""
+    """The ports of the stack, all derived from the settings that name them for clients. `web` may be switched off."""
 
+    web: Place | None
     service: Place
     ingress: Place
     admin: Place
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
+        web = Place(_CALLABLE.get(settings.web_host, settings.web_host), settings.web_port or 0, "WEB_PORT")
         return cls(
+            web=web if settings.web_port else None,
             service=Place(_CALLABLE.get(settings.host, settings.host), settings.port, "PORT"),
             ingress=Place.of_url(settings.restate_ingress_url, "RESTATE_INGRESS_URL"),
             admin=Place.of_url(settings.restate_admin_url, "RESTATE_ADMIN_URL"),
@@ -75,8 +78,9 @@ async def run(settings: Settings) -> None:
     binary = find_restate_server(settings.restate_server)
     require_startable(ROOT / settings.restate_data)
     places = Places.of(settings)
-    for place in (places.service, places.ingress, places.admin):
-        place.require_free()
+    for place in (places.web, places.service, places.ingress, places.admin):
+        if place is not None:
+            place.require_free()
 
     stop = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -214,6 +218,8 @@ async def _welcome(settings: Settings, places: Places, stop: asyncio.Event) -> N
     try:
         async with asyncio.timeout(_START_S), httpx.AsyncClient(trust_env=False) as http:
             await _answers(http, "GET", f"http://{places.service}/health")
+            if places.web is not None:
+                await _answers(http, "GET", f"http://{places.web}/health")
             await _answers(http, "GET", f"http://{places.admin}/health")
             await _answers(http, "GET", f"http://{places.ingress}/restate/health")
             # Forced: the services of this address are whatever this checkout has.
@@ -251,7 +257,8 @@ def _directions(settings: Settings, places: Places) -> str:
     data = ROOT / settings.restate_data
     handlers = f"{settings.restate_ingress_url.rstrip('/')}/ChatService/ellie"
     offline = not (settings.openai_api_key or settings.openai_base_url)
-    return f"""
+    page = f"\n  chat page    http://{places.web}\n" if places.web else ""
+    return f"""{page}
 The agent is ready: mode {settings.mode}, {"the offline model" if offline else settings.openai_model}.
 
   Restate UI   {settings.restate_admin_url}

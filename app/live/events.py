@@ -21,7 +21,9 @@ class TextId:
 
 @dataclass(frozen=True, slots=True)
 class ChatChanged:
-    """The record of the chat has changed: whoever shows it must read it again."""
+    """The record of the chat has changed: whoever shows it must read it again. `forgotten`: it was erased."""
+
+    forgotten: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,11 @@ class ToolEnded:
     call_id: str
     content: str
     outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resync:
+    """Events were lost, as they came faster than they were taken. All that runs now is told again after this."""
 
 
 LiveEvent = ChatChanged | CallStarted | TextAdded | CallEnded | ToolStarted | ToolProgress | ToolEnded

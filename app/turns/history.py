@@ -1,20 +1,54 @@
-"""A chat as a person reads it: its lines, and what is open.
+"""A chat as a person reads it: its lines, what is open, and the turns as those see them who watch.
 
 Pure: no I/O, no Restate.
 """
 
 from collections.abc import Iterator, Mapping
 
+from pydantic import Field
+
 from app.turns.control import Session
 from app.turns.modes import Mode
 from app.turns.protocol import ChatStatus, HistoryEntry, OpenTurnStatus, WaitingMessage
-from app.turns.transcript import AssistantItem, Item, ToolItem, Turn, TurnStatus, UserItem
+from app.turns.transcript import AssistantItem, Item, ToolItem, Turn, TurnStatus, Usage, UserItem
+from app.values import Input, Stored
+
+
+class LookRequest(Input):
+    """Which turns to look at: those after `after_turn` and all open ones; without it the newest closed one.
+
+    Of more than `limit` closed ones the last. With `heal` dead runs of open turns are looked for, too.
+    """
+
+    after_turn: int | None = Field(None, ge=0)
+    limit: int = Field(50, gt=0, le=200)
+    heal: bool = True
+
+
+class TurnView(Stored):
+    """A turn as it is shown. Times are seconds since 1970."""
+
+    turn_id: int
+    status: TurnStatus
+    mode: Mode
+    entries: list[HistoryEntry]
+    error: str | None = None
+    usage: Usage = Usage()
+    started_at: float | None = None
+    ended_at: float | None = None
+
+
+class Look(Stored):
+    """What somebody who watches a chat must know of its record: the turns that may have changed, in order."""
+
+    status: ChatStatus
+    turns: list[TurnView]
 
 
 def entries_of(turn: Turn) -> Iterator[HistoryEntry]:
     """Yield the lines of a turn: what was said and done, what still waits, and why it failed if it did."""
-    for item in turn.items:
-        yield _entry(turn, item)
+    for index, item in enumerate(turn.items):
+        yield _entry(turn, index, item)
     for message in turn.pending:
         yield HistoryEntry(
             role="user",
@@ -25,6 +59,20 @@ def entries_of(turn: Turn) -> Iterator[HistoryEntry]:
         )
     if turn.error is not None:
         yield HistoryEntry(role="system", content=turn.error, turn_id=turn.turn_id, status=turn.status)
+
+
+def view_of(turn: Turn) -> TurnView:
+    """Return a turn with all its lines."""
+    return TurnView(
+        turn_id=turn.turn_id,
+        status=turn.status,
+        mode=turn.mode,
+        entries=list(entries_of(turn)),
+        error=turn.error,
+        usage=turn.usage,
+        started_at=turn.started_at,
+        ended_at=turn.ended_at,
+    )
 
 
 def status_of(session: Session, turns: Mapping[int, Turn], mode: Mode) -> ChatStatus:
@@ -50,8 +98,14 @@ def status_of(session: Session, turns: Mapping[int, Turn], mode: Mode) -> ChatSt
     )
 
 
-def _entry(turn: Turn, item: Item) -> HistoryEntry:
-    entry = {"role": item.kind, "content": item.content, "turn_id": turn.turn_id, "status": turn.status}
+def _entry(turn: Turn, index: int, item: Item) -> HistoryEntry:
+    entry = {
+        "role": item.kind,
+        "content": item.content,
+        "turn_id": turn.turn_id,
+        "status": turn.status,
+        "index": index,
+    }
     match item:
         case UserItem():
             return HistoryEntry(**entry, message_id=item.message_id)

@@ -81,13 +81,17 @@ class Receipt(Stored):
 
 
 class HistoryEntry(Stored):
-    """One line of the chat. `status` is that of its turn, `queued` for a message that still waits."""
+    """One line of the chat. `status` is that of its turn, `queued` for a message that still waits.
+
+    `index` is its place in the transcript of the turn, counted from 0. What is no part of that has none.
+    """
 
     role: Literal["user", "assistant", "tool", "system"]
     content: str
     turn_id: int
     status: TurnStatus
     partial: bool = False
+    index: int | None = Absent
     message_id: str | None = Absent
     tool_calls: list[dict[str, str]] | None = Absent
     tool_call_id: str | None = Absent

@@ -15,6 +15,7 @@ from app.settings import Settings
 from app.turns.context import newest_turns
 from app.turns.control import Session
 from app.turns.conversation import Conversation
+from app.turns.history import LookRequest
 from app.turns.protocol import Context, Receipt
 from app.turns.transcript import Turn, TurnStatus
 from app.values import Stored, problems_of
@@ -86,6 +87,14 @@ async def load_turns(ctx: ObjectContext | ObjectSharedContext, turn_ids: Iterabl
     """Load turns in one round trip, in the order of `turn_ids`; unknown ones are left out."""
     reads = [get(ctx, turn_key(turn_id), Turn) for turn_id in turn_ids]
     return [turn for read in reads if (turn := await read) is not None]
+
+
+async def load_changed(ctx: ObjectSharedContext, conversation: Conversation, look: LookRequest) -> list[Turn]:
+    """Load the turns that somebody who watches may not know as they are, in order: all open ones, and closed ones."""
+    later = range(conversation.session.last_turn_id, look.after_turn or 0, -1)
+    limit = 1 if look.after_turn is None else look.limit
+    closed = await load_turns(ctx, [n for n in later if n not in conversation.turns][:limit])
+    return sorted([*closed, *conversation.turns.values()], key=lambda turn: turn.turn_id)
 
 
 def save(ctx: ObjectContext, conversation: Conversation) -> None:

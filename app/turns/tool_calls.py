@@ -4,7 +4,7 @@ Knows tools and results; not the LLM, the chat or the turn.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from app.durable import get_logger
 from app.errors import AgentError
@@ -21,16 +21,25 @@ LOGGED_CHARS = 200  # of the arguments
 class ToolCalls:
     """The calls of one assistant item. `owner` is whose they are, for the log.
 
+    `tell` is given each call that begins, and what it gave.
+
     Durable: tools run on the durable loop, in a replay exactly as before.
     """
 
     def __init__(
-        self, calls: Sequence[ToolCall], tools: Mapping[str, Tool], *, max_result_chars: int, owner: str = "nobody"
+        self,
+        calls: Sequence[ToolCall],
+        tools: Mapping[str, Tool],
+        *,
+        max_result_chars: int,
+        owner: str = "nobody",
+        tell: Callable[[ToolCall | ToolItem], None] = lambda _: None,
     ) -> None:
         self._calls = calls
         self._tools = tools
         self._max_result_chars = max_result_chars
         self._owner = owner
+        self._tell = tell
         self._started: set[str] = set()
         self._results: dict[str, ToolItem] = {}
 
@@ -41,9 +50,15 @@ class ToolCalls:
         what is known.
         """
         slots = asyncio.Semaphore(concurrency)
-        async with asyncio.TaskGroup() as group:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for call in self._calls:
+                    group.create_task(self._run_one(call, slots, skip))
+        except asyncio.CancelledError:
             for call in self._calls:
-                group.create_task(self._run_one(call, slots, skip))
+                if call.call_id in self._started and call.call_id not in self._results:
+                    self._tell(self._without_result(call))
+            raise
 
     @property
     def results(self) -> list[ToolItem]:
@@ -60,11 +75,14 @@ class ToolCalls:
                 return
             self._started.add(call.call_id)
             logger.info("Calling tool %s for %s: %s", call.name, self._owner, shorten(call.arguments, LOGGED_CHARS))
+            self._tell(call)
             content, outcome = await self._call(call)
         content = clean(content)
         if len(content) > self._max_result_chars:
             content = f"{content[: self._max_result_chars]}\n[cut off: {len(content)} characters]"
-        self._results[call.call_id] = ToolItem(call_id=call.call_id, name=call.name, content=content, outcome=outcome)
+        result = ToolItem(call_id=call.call_id, name=call.name, content=content, outcome=outcome)
+        self._results[call.call_id] = result
+        self._tell(result)
 
     async def _call(self, call: ToolCall) -> tuple[str, ToolOutcome]:
         tool = self._tools.get(call.name)

@@ -37,7 +37,9 @@ def test_items_are_lines_in_order() -> None:
         {"role": "assistant", "content": "It is done."},
     ]
     every_line: dict[str, object] = {"turn_id": 3, "status": "completed", "partial": False}
-    assert entries(Turn(turn_id=3, status=TurnStatus.COMPLETED, items=items)) == [line | every_line for line in lines]
+    assert entries(Turn(turn_id=3, status=TurnStatus.COMPLETED, items=items)) == [
+        line | every_line | {"index": index} for index, line in enumerate(lines)
+    ]
 
 
 def test_partial_text_is_marked() -> None:

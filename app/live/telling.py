@@ -1,0 +1,62 @@
+"""Tells those who watch a chat what one of its turns does.
+
+Nothing here waits, raises, or is stored: a turn is the same whether anybody watches or not.
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from app.live import get_hub
+from app.live.events import CallEnded, CallStarted, LiveEvent, TextAdded, TextId, ToolEnded, ToolStarted
+from app.turns.transcript import ToolCall, ToolItem
+
+logger = logging.getLogger("live")
+
+
+class Teller:
+    """Tells of turn `turn_id` of the chat `key`."""
+
+    def __init__(self, key: str, turn_id: int) -> None:
+        self._key = key
+        self._turn_id = turn_id
+        self._publish = get_hub().publish
+
+    @contextmanager
+    def call(self, index: int, read: tuple[str, ...]) -> Iterator[Callable[[str], None]]:
+        """Tell of an LLM call, for as long as it runs, and of each text that the yielded function is given.
+
+        `index` is where the reply will stand in the transcript, `read` what the LLM sees for the first time. For the
+        action of a step: one that runs again is another attempt.
+        """
+        text_id = TextId(self._turn_id, index, secrets.token_hex(4))
+        offset = 0
+
+        def add(text: str) -> None:
+            nonlocal offset
+            self._tell(TextAdded(text_id, offset, text))
+            offset += len(text)
+
+        self._tell(CallStarted(text_id, read))
+        try:
+            yield add
+        finally:
+            self._tell(CallEnded(text_id))
+
+    def tool(self, index: int, step: ToolCall | ToolItem) -> None:
+        """Tell that a tool call begins, or what it gave. `index` is the place of the reply that asked for it.
+
+        Durable: not to be told in a replay.
+        """
+        if isinstance(step, ToolCall):
+            text_id = TextId(self._turn_id, index, "")
+            self._tell(ToolStarted(text_id, step.call_id, step.name, step.arguments))
+        else:
+            self._tell(ToolEnded(self._turn_id, step.call_id, step.content, step.outcome))
+
+    def _tell(self, event: LiveEvent) -> None:
+        try:
+            self._publish(self._key, event)
+        except Exception:  # whatever is wrong with watching, the turn goes on
+            logger.exception("Bug in the stream of a chat")

@@ -1,0 +1,160 @@
+"""The routes of AG-UI: the native stream of a chat, and run, connect, stop and info for clients of other makers.
+
+Whose chats are whose is decided by `chat_of` and `require_chat`.
+"""
+
+from contextlib import AsyncExitStack
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ag_ui.core import AgentCapabilities
+from pydantic_core import from_json
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from app.errors import NotFound, UsageError
+from app.turns.protocol import Receipt
+from app.values import quoted
+from app.web.agui.goal import ChatAtRest, Goal, MessageAnswered
+from app.web.agui.open_runs import OpenRuns
+from app.web.agui.request import RunInput, message_of, read_input
+from app.web.agui.run import RunEvents
+from app.web.agui.stopping import stop_chat, stop_message
+from app.web.agui.stream import EventStream, Following, native_events
+from app.web.caller import chat_of, require_chat, segment
+from app.web.chats import body_of
+from app.web.gateway import gateway_of
+from app.web.ingress import NEW_MESSAGE
+
+AGENT_ID = "default"  # the one that CopilotKit asks for unless it is told otherwise
+CAPABILITIES = AgentCapabilities.model_validate(
+    {
+        "identity": {"name": AGENT_ID, "type": "interruptible-agents"},
+        "transport": {"streaming": True, "resumable": True},
+        "tools": {"supported": True, "parallelCalls": True, "clientProvided": False},
+        "state": {"snapshots": False, "deltas": False, "memory": True, "persistentState": False},
+        "multimodal": {"input": {"image": False, "audio": False, "video": False, "pdf": False, "file": False}},
+        "humanInTheLoop": {"supported": True, "interventions": True, "approvals": False, "interrupts": False},
+    }
+)
+
+
+def routes() -> list[Route]:
+    """Return the routes of AG-UI."""
+    return [
+        Route("/chats/{key}/events", watch, methods=["GET"]),
+        Route("/info", info, methods=["GET"]),
+        Route("/agent/{agent}/run", run, methods=["POST"]),
+        Route("/agent/{agent}/connect", connect, methods=["POST"]),
+        Route("/agent/{agent}/stop/{key}", stop, methods=["POST"]),
+    ]
+
+
+async def watch(request: Request) -> Response:
+    """Stream what happens in a chat, without end; `Last-Event-ID` goes on behind that event."""
+    key, gateway = chat_of(request), gateway_of(request)
+    events = native_events(gateway, gateway.views, key, request.headers.get("last-event-id"))
+    async with AsyncExitStack() as held:
+        await held.enter_async_context(gateway.stream(request))
+        return EventStream(events, held.pop_all(), send_timeout_s=gateway.settings.web_send_timeout_s)
+
+
+async def info(_request: Request) -> Response:
+    """Say which agents there are, as CopilotKit's runtime does."""
+    capabilities = CAPABILITIES.model_dump(mode="json", by_alias=True)
+    described = {
+        "name": AGENT_ID,
+        "className": "HttpAgent",
+        "description": "The agent of this service. A thread is a chat.",
+        "capabilities": capabilities,
+    }
+    return JSONResponse(
+        {
+            "version": _version(),
+            "agents": {AGENT_ID: described},
+            "audioFileTranscriptionEnabled": False,
+            "mode": "sse",
+        }
+    )
+
+
+async def run(request: Request) -> Response:
+    """Send the last message of a run, and stream the chat until the turn that took it is over."""
+    _require_agent(request)
+    asked = read_input(await body_of(request))
+    key, message = require_chat(request, asked.thread_id), message_of(asked)
+    accepted = open_runs_of(request).begin(key, asked.run_id)
+    try:
+        answer = await gateway_of(request).ingress.call(key, NEW_MESSAGE, message.to_body())
+        accepted.set_result(message.message_id)
+    finally:
+        if not accepted.done():
+            accepted.set_result(None)
+    receipt = Receipt.model_validate(answer)
+    return await _follow(request, key, asked, MessageAnswered(message.message_id, receipt.turn_id))
+
+
+async def connect(request: Request) -> Response:
+    """Stream the chat as it is, and what goes on in it until no turn is open."""
+    _require_agent(request)
+    asked = read_input(await body_of(request))
+    return await _follow(request, require_chat(request, asked.thread_id), asked, ChatAtRest())
+
+
+async def stop(request: Request) -> Response:
+    """Stop a run that `runId` names, and nothing else; without it all that is open or waits in the chat."""
+    _require_agent(request)
+    key, run_id = chat_of(request), _run_id_of(await request.body())
+    ingress = gateway_of(request).ingress
+    known, message_id = (False, None) if run_id is None else await open_runs_of(request).message_of(key, run_id)
+    if not known:
+        return JSONResponse(await stop_chat(ingress, key))
+    if message_id is None:
+        return JSONResponse({"stopped": False})
+    return JSONResponse(await stop_message(ingress, key, message_id))
+
+
+def open_runs_of(request: Request) -> OpenRuns:
+    """Return the runs that clients have begun at this gateway."""
+    state = request.app.state
+    if not hasattr(state, "open_runs"):
+        state.open_runs = OpenRuns()
+    runs: OpenRuns = state.open_runs
+    return runs
+
+
+async def _follow(request: Request, key: str, asked: RunInput, goal: Goal) -> Response:
+    gateway = gateway_of(request)
+    following = Following(gateway, gateway.views, key, RunEvents(asked.client), goal)
+    async with AsyncExitStack() as held:
+        await held.enter_async_context(gateway.stream(request))
+        await following.begin(asked.ignored)
+        return EventStream(following.stream(), held.pop_all(), send_timeout_s=gateway.settings.web_send_timeout_s)
+
+
+def _require_agent(request: Request) -> None:
+    agent = segment(request, "agent")
+    if agent != AGENT_ID:
+        raise NotFound(f"No agent {quoted(agent)} is here; there is one, {AGENT_ID!r}")
+
+
+def _run_id_of(body: bytes) -> str | None:
+    """Return the run that a request to stop names; without a body it names none."""
+    if not body:
+        return None
+    try:
+        content: Any = from_json(body)
+    except ValueError as exc:
+        raise UsageError(f"The body is no JSON: {exc}") from exc
+    run_id = content.get("runId") if isinstance(content, dict) else None
+    if run_id is not None and not isinstance(run_id, str):
+        raise UsageError(f"runId is {quoted(run_id)}: it must be a text")
+    return run_id
+
+
+def _version() -> str:
+    try:
+        return version("interruptible-agents")
+    except PackageNotFoundError:  # it runs from its folder, not installed
+        return "0"

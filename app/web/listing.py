@@ -1,0 +1,108 @@
+"""The list of a caller's chats, by SQL on what Restate stores.
+
+Only reads. What a caller sends never becomes part of SQL but as a literal.
+"""
+
+import asyncio
+import re
+import time
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import from_json
+
+from app.engine.admin import query, quoted
+from app.text import shorten
+from app.turns.addresses import CHAT_SERVICE
+from app.turns.store import SESSION_KEY, turn_key
+from app.web.caller import Caller
+
+MAX_LISTED = 200
+MAX_LOOKED_AT = 2000  # chats of one caller among which the newest are found
+_TITLE_CHARS = 80
+_BEGINNING = 4000  # characters of a turn that are read for the title
+_FRESH_S = 1.0
+_KEPT = 1000
+
+
+class ListedChat(BaseModel):
+    """A chat in the list. `title` is the beginning of its first message."""
+
+    key: str
+    last_turn_id: int
+    busy: bool
+    title: str
+
+
+_answers: dict[str, tuple[float, list[ListedChat]]] = {}
+_asking = asyncio.Semaphore(2)  # each looks at all that is stored
+
+
+async def list_chats(caller: Caller, limit: int) -> list[ListedChat]:
+    """Return the chats of a caller: open ones first, then by the time of their last turn. Errors: AdminUnavailable."""
+    known = _answers.get(caller.name)
+    if known is None or time.monotonic() - known[0] > _FRESH_S:
+        async with _asking:
+            known = time.monotonic(), await _asked(caller)
+        if len(_answers) >= _KEPT:
+            _answers.clear()
+        _answers[caller.name] = known
+    return known[1][:limit]
+
+
+async def _asked(caller: Caller) -> list[ListedChat]:
+    rows = await query(_sessions_of(caller))
+    sessions = {row["service_key"]: from_json(row["value_utf8"]) for row in rows}
+    sessions = {key: session for key, session in sessions.items() if session.get("last_turn_id")}
+    if not sessions:
+        return []
+    turns = await query(_turns_of(sessions))
+    found = {(row["service_key"], row["key"]): row for row in turns}
+    order = sorted(sessions, key=lambda key: _age(key, sessions[key], found))
+    return [_listed(key, sessions[key], found) for key in order[:MAX_LISTED]]
+
+
+def _sessions_of(caller: Caller) -> str:
+    """Return the SQL for the sessions of a caller."""
+    mine = ""
+    if caller.user is not None:
+        own = caller.default_chat
+        mine = f" AND (service_key = {quoted(own)} OR starts_with(service_key, {quoted(own + ':')}))"
+    return (
+        f"SELECT service_key, value_utf8 FROM state WHERE service_name = '{CHAT_SERVICE}' AND key = '{SESSION_KEY}'"  # noqa: S608 - quoted
+        f"{mine} LIMIT {MAX_LOOKED_AT}"
+    )
+
+
+def _turns_of(sessions: dict[str, Any]) -> str:
+    """Return the SQL for what the list needs of turns: the beginning of the first one, and when the last one began."""
+    keys = ", ".join(map(quoted, sessions))
+    newest = sorted({turn_key(session["last_turn_id"]) for session in sessions.values()} | {turn_key(1)})
+    return (
+        f"SELECT service_key, key, substr(value_utf8, 1, {_BEGINNING}) AS beginning, "  # noqa: S608 - quoted
+        "substr(value_utf8, greatest(length(value_utf8) - 200, 1)) AS rest "
+        f"FROM state WHERE service_name = '{CHAT_SERVICE}' AND service_key IN ({keys}) "
+        f"AND key IN ({', '.join(map(quoted, newest))})"
+    )
+
+
+def _age(key: str, session: Any, found: dict[tuple[str, str], Any]) -> tuple[int, float, str]:
+    """Return where a chat stands in the list: smaller is further up."""
+    row = found.get((key, turn_key(session["last_turn_id"])), {})
+    times = re.findall(r'"ended_at":\s*([0-9.]+)', row.get("rest", ""))
+    return (0 if session.get("open") else 1, -float(times[-1]) if times else 0.0, key)
+
+
+def _listed(key: str, session: Any, found: dict[tuple[str, str], Any]) -> ListedChat:
+    row = found.get((key, turn_key(1)))
+    turn = from_json(row["beginning"], allow_partial="trailing-strings") if row else (session.get("turns") or [{}])[0]
+    return ListedChat(
+        key=key, last_turn_id=session["last_turn_id"], busy=bool(session.get("open")), title=_title_of(turn)
+    )
+
+
+def _title_of(turn: Any) -> str:
+    """Return the beginning of the first message of a turn, on one line."""
+    said = [item for item in (*turn.get("items", ()), *turn.get("pending", ())) if item.get("kind", "user") == "user"]
+    words = " ".join(str(said[0].get("content", "")).split()) if said else ""
+    return words if len(words) <= _TITLE_CHARS else shorten(words, _TITLE_CHARS).partition("… (")[0] + "…"

@@ -1,0 +1,95 @@
+"""The views of all chats that somebody watches in this process.
+
+A view lives as long as somebody watches. Belongs to one event loop.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Self
+
+from app.live.events import Resync, TextAdded
+from app.live.feed import Reader
+from app.live.hub import Hub
+from app.web.watch.events import ViewEvent
+from app.web.watch.reads import Reads
+from app.web.watch.view import View
+
+
+class Views:
+    """`max_chars` bounds the text of a running call."""
+
+    def __init__(self, hub: Hub, reads: Reads, *, max_chars: int = 200_000) -> None:
+        self._hub = hub
+        self._reads = reads
+        self._max_chars = max_chars
+        self._views: dict[str, View] = {}
+
+    @asynccontextmanager
+    async def watch(self, key: str) -> AsyncIterator[AsyncIterator[ViewEvent]]:
+        """Watch the chat `key`: what it is, then what becomes of it, without end.
+
+        An `anext` of it may be cancelled, by a timeout for one, and nothing is lost.
+        """
+        view = self._views.get(key)
+        if view is None:
+            view = self._views[key] = View(key, self._hub, self._reads, max_chars=self._max_chars)
+            view.start()
+        view.watchers += 1
+        try:
+            yield Watcher(view)
+        finally:
+            view.watchers -= 1
+            if not view.watchers:
+                del self._views[key]
+                await view.end()
+
+    def __len__(self) -> int:
+        return len(self._views)
+
+
+class Watcher:
+    """One who watches, with what it has not taken yet."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._reader: Reader[ViewEvent] | None = None
+        self._told: deque[ViewEvent] = deque()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> ViewEvent:
+        if self._told:
+            await asyncio.sleep(0)  # so that who takes a lot lets the others in
+        while not self._told:
+            self._told.extend(await self._next())
+        return self._told.popleft()
+
+    async def _next(self) -> Iterable[ViewEvent]:
+        if self._reader is None:
+            self._reader, told = await self._view.join()
+            return told
+        news = await self._reader.next()
+        return [Resync(), *self._view.snapshot()] if news is None else joined(news)
+
+
+def joined(events: Iterable[ViewEvent]) -> list[ViewEvent]:
+    """Return the events, with pieces of a text that follow one another as one."""
+    told: list[ViewEvent] = []
+    pieces: list[TextAdded] = []
+    for event in events:
+        if pieces and not (isinstance(event, TextAdded) and event.text_id == pieces[0].text_id):
+            told.append(_one(pieces))
+            pieces = []
+        if isinstance(event, TextAdded):
+            pieces.append(event)
+        else:
+            told.append(event)
+    return [*told, _one(pieces)] if pieces else told
+
+
+def _one(pieces: list[TextAdded]) -> TextAdded:
+    first = pieces[0]
+    return first if len(pieces) == 1 else TextAdded(first.text_id, first.offset, "".join(p.text for p in pieces))
