@@ -226,9 +226,9 @@ class StubGateway:
         chat.watchers.append(queue)
         try:
             number = 0
-            while (event := await queue.get()) is not None:
+            while (told := await queue.get()) is not None:
                 number += 1
-                yield f"id: {number}\ndata: {json.dumps(event)}\n\n"
+                yield f"id: {number}\ndata: {json.dumps(told)}\n\n"
         finally:
             chat.watchers.remove(queue)
 

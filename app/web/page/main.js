@@ -40,6 +40,7 @@ class Page {
     if (this.chat?.key === key) return;
     this.stream?.close();
     choice.set("chat", key);
+    history.replaceState(null, "", `#/${encodeURIComponent(key)}`); // the address names the chat: it can be gone back to
     const chat = new Chat(key, (what, turnId) => chat === this.chat && this.changed(what, turnId));
     this.chat = chat;
     for (const part of [this.control, this.transcript, this.waiting, this.composer]) part.open(chat);
