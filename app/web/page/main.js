@@ -139,6 +139,7 @@ async function start() {
   const me = await signIn();
   watchSignOut();
   byId("sign-out").hidden = me.auth === "none";
+  byId("agents-open").hidden = me.operator === false;
   say(byId("user"), me.user ?? "");
   byId("app").hidden = false;
   const page = new Page(me);
