@@ -1,19 +1,21 @@
-"""What all routes of the gateway share: settings, the way to Restate, places for streams, and its end.
+"""What all routes of the gateway share: settings, the way to Restate, views of chats, places for streams, its end.
 
 Has no routes.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from starlette.requests import HTTPConnection
 
+from app.live import get_hub
 from app.settings import Settings
 from app.web.caller import caller_of
 from app.web.ingress import Ingress
 from app.web.limits import Streams
+from app.web.watch import IngressReads, Views
 
 T = TypeVar("T")
 
@@ -24,6 +26,8 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.ingress = Ingress(settings.restate_ingress_url)
+        self._reads = IngressReads(settings.restate_ingress_url)
+        self.views = Views(get_hub(), self._reads, max_chars=settings.max_reply_chars)
         self.streams = Streams(settings.web_max_streams_per_user, settings.web_max_streams)
         self.ending = asyncio.Event()
 
@@ -33,7 +37,7 @@ class Gateway:
         async with self.streams.place(caller_of(connection).name):
             yield
 
-    async def until_ending(self, items: AsyncIterator[T]) -> AsyncIterator[T]:
+    async def until_ending(self, items: AsyncIterator[T]) -> AsyncGenerator[T, None]:
         """Yield `items` until they end or the gateway does. What is half made then is cancelled."""
         ending = asyncio.ensure_future(self.ending.wait())
         try:
@@ -58,6 +62,7 @@ class Gateway:
     async def close(self) -> None:
         """Close connections to Restate."""
         await self.ingress.close()
+        await self._reads.aclose()
 
 
 def gateway_of(connection: HTTPConnection) -> Gateway:

@@ -25,6 +25,8 @@ class End:
 class MessageAnswered:
     """The turn that took the message is over, also if the message moved to another turn before it was taken."""
 
+    reads_anew = (StatusSeen, TurnSeen)  # of what it was before the message came, nothing counts
+
     def __init__(self, message_id: str, turn_id: int) -> None:
         self.message_id = message_id
         self.turn_id = turn_id
@@ -61,6 +63,7 @@ class MessageAnswered:
 class ChatAtRest:
     """No turn is open; the end is that of the last turn which was seen to go on."""
 
+    reads_anew = (TurnSeen,)
     in_doubt = False
 
     def __init__(self) -> None:

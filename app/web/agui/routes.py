@@ -3,12 +3,14 @@
 Whose chats are whose is decided by `chat_of` and `require_chat`.
 """
 
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ag_ui.core import AgentCapabilities
 from pydantic_core import from_json
+from sse_starlette import ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -16,7 +18,7 @@ from starlette.routing import Route
 from app.errors import NotFound, UsageError
 from app.turns.protocol import Receipt
 from app.values import quoted
-from app.web.agui.goal import ChatAtRest, Goal, MessageAnswered
+from app.web.agui.goal import ChatAtRest, MessageAnswered
 from app.web.agui.open_runs import OpenRuns
 from app.web.agui.request import RunInput, message_of, read_input
 from app.web.agui.run import RunEvents
@@ -54,10 +56,10 @@ def routes() -> list[Route]:
 async def watch(request: Request) -> Response:
     """Stream what happens in a chat, without end; `Last-Event-ID` goes on behind that event."""
     key, gateway = chat_of(request), gateway_of(request)
-    events = native_events(gateway, gateway.views, key, request.headers.get("last-event-id"))
+    events = native_events(gateway, key, request.headers.get("last-event-id"))
     async with AsyncExitStack() as held:
         await held.enter_async_context(gateway.stream(request))
-        return EventStream(events, held.pop_all(), send_timeout_s=gateway.settings.web_send_timeout_s)
+        return _streamed(request, events, held)
 
 
 async def info(_request: Request) -> Response:
@@ -84,22 +86,29 @@ async def run(request: Request) -> Response:
     _require_agent(request)
     asked = read_input(await body_of(request))
     key, message = require_chat(request, asked.thread_id), message_of(asked)
-    accepted = open_runs_of(request).begin(key, asked.run_id)
-    try:
-        answer = await gateway_of(request).ingress.call(key, NEW_MESSAGE, message.to_body())
-        accepted.set_result(message.message_id)
-    finally:
-        if not accepted.done():
-            accepted.set_result(None)
-    receipt = Receipt.model_validate(answer)
-    return await _follow(request, key, asked, MessageAnswered(message.message_id, receipt.turn_id))
+    async with AsyncExitStack() as held:
+        following = await _following(request, key, asked, held)
+        accepted = open_runs_of(request).begin(key, asked.run_id)
+        try:
+            answer = await gateway_of(request).ingress.call(key, NEW_MESSAGE, message.to_body())
+            accepted.set_result(message.message_id)
+        finally:
+            if not accepted.done():
+                accepted.set_result(None)
+        receipt = Receipt.model_validate(answer)
+        await following.begin(MessageAnswered(message.message_id, receipt.turn_id), asked.ignored)
+        return _streamed(request, following.stream(), held)
 
 
 async def connect(request: Request) -> Response:
     """Stream the chat as it is, and what goes on in it until no turn is open."""
     _require_agent(request)
     asked = read_input(await body_of(request))
-    return await _follow(request, require_chat(request, asked.thread_id), asked, ChatAtRest())
+    key = require_chat(request, asked.thread_id)
+    async with AsyncExitStack() as held:
+        following = await _following(request, key, asked, held)
+        await following.begin(ChatAtRest())
+        return _streamed(request, following.stream(), held)
 
 
 async def stop(request: Request) -> Response:
@@ -124,13 +133,17 @@ def open_runs_of(request: Request) -> OpenRuns:
     return runs
 
 
-async def _follow(request: Request, key: str, asked: RunInput, goal: Goal) -> Response:
+async def _following(request: Request, key: str, asked: RunInput, held: AsyncExitStack) -> Following:
     gateway = gateway_of(request)
-    following = Following(gateway, gateway.views, key, RunEvents(asked.client), goal)
-    async with AsyncExitStack() as held:
-        await held.enter_async_context(gateway.stream(request))
-        await following.begin(asked.ignored)
-        return EventStream(following.stream(), held.pop_all(), send_timeout_s=gateway.settings.web_send_timeout_s)
+    await held.enter_async_context(gateway.stream(request))
+    following = Following(gateway, key, RunEvents(asked.client), held)
+    await following.join()
+    return following
+
+
+def _streamed(request: Request, events: AsyncIterator[ServerSentEvent], held: AsyncExitStack) -> Response:
+    """Return the answer, which lets go of what is held here when it ends."""
+    return EventStream(events, held.pop_all(), send_timeout_s=gateway_of(request).settings.web_send_timeout_s)
 
 
 def _require_agent(request: Request) -> None:

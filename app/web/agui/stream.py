@@ -19,7 +19,6 @@ from app.web.agui.goal import End, Goal
 from app.web.agui.native import NativeEvents
 from app.web.agui.run import RunEvents
 from app.web.gateway import Gateway
-from app.web.watch import Views
 from app.web.watch.events import ViewEvent
 
 PING_S = 15
@@ -51,41 +50,52 @@ class EventStream(EventSourceResponse):
                 logger.info("Cut off a client that did not read its stream")
 
 
-async def native_events(
-    gateway: Gateway, views: Views, key: str, last_event_id: str | None
-) -> AsyncIterator[ServerSentEvent]:
+async def native_events(gateway: Gateway, key: str, last_event_id: str | None) -> AsyncIterator[ServerSentEvent]:
     """Yield what happens in a chat, without end; behind `last_event_id` where that still holds."""
     events = NativeEvents(last_event_id)
-    async with views.watch(key) as watcher, aclosing(gateway.until_ending(watcher)) as told:
+    async with gateway.views.watch(key) as watcher, aclosing(gateway.until_ending(watcher)) as told:
         async for seen in told:
             for cursor, event in events.take(seen):
                 yield ServerSentEvent(id=cursor, data=_json(event), sep="\n")
 
 
 class Following:
-    """One run, followed to its end. `begin` it first: what fails there can still be answered with a status."""
+    """One run, followed to its end. `held` is let go with the stream.
 
-    def __init__(self, gateway: Gateway, views: Views, key: str, events: RunEvents, goal: Goal) -> None:
+    `join` before anything is sent and `begin` after that, so that nothing is missed; what fails in these can still be
+    answered with a status.
+    """
+
+    def __init__(self, gateway: Gateway, key: str, events: RunEvents, held: AsyncExitStack) -> None:
         self._gateway = gateway
-        self._views = views
         self._key = key
         self._events = events
-        self._goal = goal
+        self._held = held
         self._begun: list[BaseEvent] = []
         self._end: End | None = None
 
-    async def begin(self, ignored: Sequence[str] = ()) -> None:
-        """Read the chat so far. Errors: as Ingress.call."""
+    async def join(self) -> None:
+        """Watch the chat from here on."""
+        self._watcher = await self._held.enter_async_context(self._gateway.views.watch(self._key))
+        self._joined = await self._watcher.join()
+
+    async def begin(self, goal: Goal, ignored: Sequence[str] = ()) -> None:
+        """Read the chat so far, and follow it until `goal`. Errors: as Ingress.call."""
+        self._goal = goal
         entries = await self._history()
         self._begun = self._events.start(entries, ignored)
-        self._end = self._goal.look(entries)
+        self._end = goal.look(entries)
+        for seen in self._joined:
+            if not isinstance(seen, goal.reads_anew):  # the history is newer
+                self._end = self._end or goal.take(seen)
+                self._begun += self._events.take(seen)
 
     async def stream(self) -> AsyncIterator[ServerSentEvent]:
         """Yield the run, up to its terminal event."""
         for event in self._begun:
             yield _sse(event)
         try:
-            async with self._views.watch(self._key) as watcher, aclosing(self._gateway.until_ending(watcher)) as told:
+            async with aclosing(self._gateway.until_ending(self._watcher)) as told:
                 while self._end is None and (seen := await anext(told, None)) is not None:
                     for event in await self._take(seen):
                         yield _sse(event)

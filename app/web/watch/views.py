@@ -27,7 +27,7 @@ class Views:
         self._views: dict[str, View] = {}
 
     @asynccontextmanager
-    async def watch(self, key: str) -> AsyncIterator[AsyncIterator[ViewEvent]]:
+    async def watch(self, key: str) -> "AsyncIterator[Watcher]":
         """Watch the chat `key`: what it is, then what becomes of it, without end.
 
         An `anext` of it may be cancelled, by a timeout for one, and nothing is lost.
@@ -59,6 +59,11 @@ class Watcher:
 
     def __aiter__(self) -> Self:
         return self
+
+    async def join(self) -> list[ViewEvent]:
+        """Return what the chat is; the iteration goes on behind that. For who must know where the one begins."""
+        self._reader, told = await self._view.join()
+        return told
 
     async def __anext__(self) -> ViewEvent:
         if self._told:
