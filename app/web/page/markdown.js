@@ -3,12 +3,13 @@
 // The beginning of a line says which block it is. Until it does, it is held back; after that the rest of the line goes
 // straight into its block. So nothing is ever drawn twice, and a long answer costs what is new of it.
 
-import { copy, icon, make } from "./dom.js";
+import { codeBlock } from "./code.js";
+import { make } from "./dom.js";
 import { Inline } from "./inline.js";
+import { LONGEST_START, indentOf, isRule, withoutMarks } from "./lines.js";
 import { Table, makesTable } from "./table.js";
 
 const DEEPEST = 8; // quotes and lists within each other; beyond that their signs are text
-const LONGEST_START = 400; // of a line that waits for its end
 
 export class Markdown {
   constructor(root) {
@@ -247,12 +248,9 @@ export class Markdown {
   // Code
 
   openCode({ fence, language }) {
-    const code = make("code");
-    const button = make("button", { class: "copy", type: "button", "aria-label": "Copy code" }, icon("copy"), make("span", {}, "Copy"));
-    button.addEventListener("click", () => copied(button, code));
-    const name = language.split(/\s/)[0].slice(0, 30);
-    this.into.append(make("div", { class: "code" }, make("div", { class: "code-head" }, make("span", {}, name), button), make("pre", { tabindex: "0" }, code)));
-    this.leaf = { kind: "code", element: code, fence, depth: this.containers.length, empty: true };
+    const { element, code } = codeBlock(language.split(/\s/)[0].slice(0, 30));
+    this.into.append(element);
+    this.leaf = { kind: "code", element: code, fence, depth: this.containers.length };
   }
 
   codeLine(text, complete) {
@@ -291,31 +289,4 @@ export class Markdown {
     this.leaf.element.replaceWith(heading);
     this.leaf = null;
   }
-}
-
-/** Take away the #s that may close a heading. */
-function withoutMarks(heading) {
-  const last = heading.lastChild;
-  const text = last?.nodeType === Node.TEXT_NODE ? last.data.trimEnd() : "";
-  let end = text.length;
-  while (text[end - 1] === "#") end -= 1;
-  if (end < text.length && text[end - 1] === " ") last.data = text.slice(0, end).trimEnd();
-}
-
-function isRule(text) {
-  if (text.length > LONGEST_START) return false;
-  const bare = text.replaceAll(" ", "");
-  return bare.length >= 3 && "-*_".includes(bare[0]) && bare.split(bare[0]).join("") === "";
-}
-
-function indentOf(text) {
-  return text.length - text.trimStart().length;
-}
-
-async function copied(button, code) {
-  const worked = await copy(code.textContent);
-  const label = button.lastChild;
-  label.textContent = worked ? "Copied" : "Press Ctrl+C";
-  if (!worked) getSelection().selectAllChildren(code);
-  setTimeout(() => (label.textContent = "Copy"), 1500);
 }
