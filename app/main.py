@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("main")
 
+_GATEWAY_LISTENS = "The gateway listens"
+
 USAGE = """\
 python app/main.py               the service, at HOST:PORT
 python app/main.py up            the service and a Restate server, registered with each other
@@ -141,7 +143,7 @@ async def run_workers(settings: Settings) -> None:
         command = (sys.executable, str(stack.ROOT / "app" / "main.py"), "worker", *map(str, fds))
         logger.info("Listening on http://%s, with %d workers", place, settings.workers)
         if web is not None:
-            logger.info("The gateway listens on http://%s", web)
+            logger.info("%s on http://%s", _GATEWAY_LISTENS, web)
         async with standing_by(place):  # here: once for all of them
             await workers.keep_running(command, settings.workers, pass_fds=fds)
 
@@ -177,7 +179,16 @@ async def gateway(settings: Settings, listener: int | None = None) -> AsyncItera
     )
     opened = None if listener is None else socket.socket(fileno=listener)
     try:
-        yield [Site(cast("ASGIFramework", app), place, opened, strangers=strangers, on_stop=app.end)]
+        yield [
+            Site(
+                cast("ASGIFramework", app),
+                place,
+                name=_GATEWAY_LISTENS,
+                listener=opened,
+                strangers=strangers,
+                on_stop=app.end,
+            )
+        ]
     finally:
         await app.close()
 

@@ -52,13 +52,15 @@ def require_installed(server: Server) -> None:
 class Site:
     """An application, and where it is served.
 
-    A `listener` is a socket that listens there already. `streams_per_connection` bounds how many requests are open on
-    one connection; None does not. With `strangers`, clients are cut off that send or read too slowly, or too much.
+    `name` begins the line of the log that says where. A `listener` is a socket that listens there already.
+    `streams_per_connection` bounds how many requests are open on one connection; None does not. With `strangers`,
+    clients are cut off that send or read too slowly, or too much.
     `on_stop` is called when the process is asked to end, before open requests get their time.
     """
 
     app: "ASGIFramework"
     place: Place
+    name: str = "Listening"
     listener: socket.socket | None = None
     streams_per_connection: int | None = None
     strangers: Strangers | None = None
@@ -74,7 +76,9 @@ async def serve_until_stopped(
     streams_per_connection: int | None = None,
 ) -> None:
     """Serve `app` at `place`, as `serve_sites` does."""
-    await serve_sites([Site(app, place, listener, streams_per_connection)], server=server)
+    await serve_sites(
+        [Site(app, place, listener=listener, streams_per_connection=streams_per_connection)], server=server
+    )
 
 
 async def serve_sites(sites: Sequence[Site], *, server: Server = "hypercorn") -> None:
@@ -131,7 +135,7 @@ async def serve_sites(sites: Sequence[Site], *, server: Server = "hypercorn") ->
 def _listener_of(site: Site) -> socket.socket:
     if site.listener is None:
         listener = site.place.listen()
-        logger.info("Listening on http://%s", site.place)
+        logger.info("%s on http://%s", site.name, site.place)
     else:
         listener = site.listener
     if site.strangers is not None:

@@ -257,7 +257,7 @@ def _directions(settings: Settings, places: Places) -> str:
     data = ROOT / settings.restate_data
     handlers = f"{settings.restate_ingress_url.rstrip('/')}/ChatService/ellie"
     offline = not (settings.openai_api_key or settings.openai_base_url)
-    page = f"\n  chat page    http://{places.web}\n" if places.web else ""
+    page = f"\nChat with it: http://{places.web}\n" if places.web else ""
     return f"""{page}
 The agent is ready: mode {settings.mode}, {"the offline model" if offline else settings.openai_model}.
 

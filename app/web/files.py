@@ -4,6 +4,7 @@ They are the same for everybody, so nobody has to sign in for them. What is in n
 """
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ PAGE = Path(__file__).parent / "page"
 INDEX = "index.html"
 PUBLIC = frozenset({"/", "/health", "/favicon.ico"})
 STATIC = "/static/"
+_NAME = re.compile(r"(?!\.)[\w.-]{1,80}(?:/(?!\.)[\w.-]{1,80}){0,4}", re.ASCII)
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -89,10 +91,9 @@ class _Files:
 
     def _file(self, name: str) -> File:
         """Return a file. Errors: Refused (404)."""
-        path = self._folder.joinpath(*name.split("/"))
+        path = self._folder / name
         # No link, no dot file, no folder above; an escape in the name stays as it is and names nothing.
-        wrong = "\0" in name or any(part in ("", "..") or part.startswith(".") for part in name.split("/"))
-        if wrong or path.suffix not in _TYPES or not path.is_file() or path.is_symlink():
+        if not (_NAME.fullmatch(name) and path.suffix in _TYPES and path.is_file()) or path.is_symlink():
             raise Refused(404, "Nothing is here.")
         changed_at = path.stat().st_mtime
         known = self._read.get(name)

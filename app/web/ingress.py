@@ -29,9 +29,12 @@ NEW_MESSAGE = "process_user_message"
 class Ingress:
     """The ingress at `url`. Connections are kept until `close`."""
 
-    def __init__(self, url: str, *, within_s: float = ANSWER_WITHIN_S) -> None:
+    def __init__(
+        self, url: str, *, within_s: float = ANSWER_WITHIN_S, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self._url = url.rstrip("/")
         self._within_s = within_s
+        self._transport = transport
         self._http: httpx.AsyncClient | None = None
 
     async def close(self) -> None:
@@ -101,6 +104,7 @@ class Ingress:
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
             self._http = httpx.AsyncClient(
+                transport=self._transport,
                 timeout=httpx.Timeout(None, connect=_CONNECT_S),
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=100),
                 trust_env=False,

@@ -6,6 +6,7 @@ PyJWT reads keys and checks signatures and claims. Here is only when keys are fe
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,17 +26,40 @@ _FETCH_S = 5.0
 _MAX_BYTES = 2**20
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
+# What an answer can be instead of keys.
+_NO_KEYS = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    TimeoutError,
+    ValueError,
+    KeyError,
+    TypeError,
+    UsageError,
+    jwt.PyJWTError,
+)
+
 logger = logging.getLogger("gateway")
 
 
 class JwtIssuer:
     """The issuer at `issuer`, whose tokens are good if they are for `audience`."""
 
-    def __init__(self, issuer: str, audience: str, *, user_claim: str = "sub", leeway_s: float = 30) -> None:
+    def __init__(
+        self,
+        issuer: str,
+        audience: str,
+        *,
+        user_claim: str = "sub",
+        leeway_s: float = 30,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._issuer = issuer
         self._audience = audience
         self._user_claim = user_claim
         self._leeway_s = leeway_s
+        self._transport = transport
+        self._clock = clock
         self._keys: list[jwt.PyJWK] = []
         self._fetched_at = float("-inf")
         self._asked_at = float("-inf")
@@ -88,21 +112,21 @@ class JwtIssuer:
     async def _refresh(self, older_than_s: float) -> None:
         """Fetch the keys if those we have are older, once for all who wait. Errors: Refused (503) without any keys."""
         async with self._fetching:
-            now = time.monotonic()
+            now = self._clock()
             if now - self._fetched_at < older_than_s:
                 return
-            if now - self._asked_at >= ASK_AGAIN_S:
+            if now - self._asked_at >= ASK_AGAIN_S:  # not even while it fails: each request would wait for it
                 self._asked_at = now
                 try:
                     self._keys = await self._fetched()
-                    self._fetched_at = time.monotonic()
-                except (httpx.HTTPError, TimeoutError, ValueError, KeyError, TypeError, jwt.PyJWTError) as exc:
+                    self._fetched_at = self._clock()
+                except _NO_KEYS as exc:
                     logger.warning("Cannot fetch the keys of OIDC_ISSUER %s: %r", self._issuer, exc)
             if now - self._fetched_at > KEYS_KEPT_S:
                 raise later(503, "Nobody can sign in at the moment: try again.", ASK_AGAIN_S)
 
     async def _fetched(self) -> list[jwt.PyJWK]:
-        async with asyncio.timeout(_FETCH_S), httpx.AsyncClient(timeout=_FETCH_S) as http:
+        async with asyncio.timeout(_FETCH_S), httpx.AsyncClient(timeout=_FETCH_S, transport=self._transport) as http:
             found = await _json(http, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
             if found["issuer"] != self._issuer:
                 raise ValueError(f"it calls itself {found['issuer']!r}: set OIDC_ISSUER to exactly that")
@@ -134,7 +158,10 @@ def _key_of(described: dict[str, Any]) -> jwt.PyJWK | None:
 
 def _require_safe(url: str, what: str) -> None:
     """Check that nobody on the way can put in keys of their own. Errors: UsageError."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise UsageError(f"{what} {url!r} is no URL.") from None
     if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         return
     raise UsageError(f"{what} {url!r} must begin with https://, as anybody on the way could answer in its place.")

@@ -186,12 +186,12 @@ async def test_stack_says_which_half_ended(tmp_path: Path, stack: dict[str, str]
     require_nothing_listens(stack)
 
 
-@pytest.mark.parametrize("setting", ["RESTATE_INGRESS_URL", "RESTATE_ADMIN_URL", "PORT"])
+@pytest.mark.parametrize("setting", ["RESTATE_INGRESS_URL", "RESTATE_ADMIN_URL", "PORT", "WEB_PORT"])
 async def test_stack_names_the_setting_of_a_taken_port(
     setting: str, tmp_path: Path, stack: dict[str, str], taken_port: int
 ) -> None:
     """`up` starts nothing when a port is taken, and names the setting that moves it."""
-    value = str(taken_port) if setting == "PORT" else f"http://localhost:{taken_port}"
+    value = str(taken_port) if setting.endswith("PORT") else f"http://localhost:{taken_port}"
     process = run_main(tmp_path, "up", **stack | {setting: value})
 
     assert await process.exited() == 1
@@ -212,6 +212,7 @@ def elsewhere(stack: dict[str, str]) -> dict[str, str]:
     """Return the settings with other ports."""
     return stack | {
         "PORT": str(free_port()),
+        "WEB_PORT": str(free_port()),
         "RESTATE_INGRESS_URL": f"http://localhost:{free_port()}",
         "RESTATE_ADMIN_URL": f"http://localhost:{free_port()}",
     }

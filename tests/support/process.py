@@ -98,8 +98,8 @@ def local_http(timeout_s: float = 30) -> httpx.AsyncClient:
 
 
 def bare_environment(**variables: str) -> dict[str, str]:
-    """Return `variables` in an environment without the developer's own settings and keys."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    """Return `variables` in an environment without the developer's own settings and keys, and without a gateway."""
+    kept = {"WEB_PORT": "none"} | {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return kept | variables
 
 

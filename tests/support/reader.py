@@ -29,10 +29,11 @@ class Reader:
     def __init__(self, folder: Path, restate_binary: str) -> None:
         self.clone = folder / "clone"
         self._folder = folder
-        self._ports = {name: str(free_port()) for name in ("9080", "8080", "9070", "9081", "9082")}
+        self._ports = {name: str(free_port()) for name in ("9080", "8000", "8080", "9070", "9081", "9082")}
         self._env = bare_environment(
             PYTHONUNBUFFERED="1",
             PORT=self._ports["9080"],
+            WEB_PORT=self._ports["8000"],
             RESTATE_INGRESS_URL=f"http://localhost:{self._ports['8080']}",
             RESTATE_ADMIN_URL=f"http://localhost:{self._ports['9070']}",
             RESTATE_SERVER=restate_binary,
@@ -116,7 +117,7 @@ class Reader:
     async def _paste(self, block: Block) -> str:
         """Run a block in bash, and return what it printed; what it leaves in the background ends with the reader."""
         await self.start_stack()
-        script = re.sub(r"\b(9080|8080|9070|9081|9082)\b", lambda port: self._ports[port[1]], block.text)
+        script = re.sub(r"\b(9080|8000|8080|9070|9081|9082)\b", lambda port: self._ports[port[1]], block.text)
         output = self._folder / f"block-{block.line}.log"
         with output.open("wb") as log:
             bash = await asyncio.create_subprocess_exec(

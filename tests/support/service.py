@@ -19,7 +19,7 @@ class Service:
     def __init__(self, folder: Path, main: Path = MAIN, /, **env: str) -> None:
         self.port = int(env.get("PORT") or free_port())
         self.url = f"http://127.0.0.1:{self.port}"
-        variables = {"PYTHONUNBUFFERED": "1", "WEB_PORT": "none", **env, "PORT": str(self.port)}
+        variables = {"PYTHONUNBUFFERED": "1", **env, "PORT": str(self.port)}
         self.process = Process(
             [sys.executable, str(main)],
             env=bare_environment(**variables),
