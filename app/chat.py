@@ -6,13 +6,12 @@ LLM or a tool. What a message does is decided in `turns/modes.py` and `turns/con
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Literal
 
 from restate import ObjectContext, ObjectSharedContext, RunOptions, VirtualObject
 
 from app.boundary import handler, private_handler
 from app.durable import get_logger
-from app.engine.erasure import erase_round
+from app.engine.erasure import erase_all
 from app.engine.unfit import why_ended
 from app.errors import Conflict, NotFound, TooLarge, TooManyPending
 from app.live.hints import note_change
@@ -31,7 +30,7 @@ from app.turns.addresses import (
 )
 from app.turns.conversation import Conversation
 from app.turns.effects import carry_out, send_probe
-from app.turns.history import Look, LookRequest, entries_of, status_of, view_of
+from app.turns.history import Look, LookRequest, entries_of, entries_of_held, status_of, view_of
 from app.turns.modes import Decision
 from app.turns.protocol import Receipt, TurnRef
 from app.turns.store import (
@@ -49,6 +48,7 @@ from app.turns.store import (
     save,
 )
 from app.turns.transcript import Message
+from app.turns.waiting import protocol as waiting
 
 chat_service = VirtualObject(
     CHAT_SERVICE,
@@ -68,9 +68,6 @@ _ANNOUNCEMENTS = {
     Decision.QUEUED: "Queueing behind ongoing agent run for %s (turn %d)",
 }
 
-# Seconds between the rounds of `erase_journals`: at first what is open is told to end, after a minute it is killed.
-_ERASE_AFTER_S = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, *(60.0,) * 60)
-
 # For people
 
 
@@ -88,7 +85,7 @@ async def process_user_message(ctx: ObjectContext, message: protocol.UserMessage
     conversation = await load(ctx)
     if first_receipt is not None and (stored := await first_receipt) is not None:
         send_probe(ctx, conversation.session.open)
-        return _same_receipt(stored, message)
+        return stored.again(message)
 
     accepted = Message(
         message_id=message.message_id or str(ctx.uuid()),
@@ -123,8 +120,10 @@ async def get_chat_history(ctx: ObjectSharedContext, request: protocol.HistoryRe
     begin = max(1, end - request.limit)
     closed = await load_turns(ctx, [n for n in range(begin, end) if n not in conversation.turns])
     turns = {turn.turn_id: turn for turn in closed} | conversation.turns
+    entries = [entry for n in range(begin, end) if n in turns for entry in entries_of(turns[n])]
+    held = entries_of_held(session) if end > session.last_turn_id else ()
     return protocol.History(
-        entries=[entry for n in range(begin, end) if n in turns for entry in entries_of(turns[n])],
+        entries=[*entries, *held],
         next_before_turn=begin if begin > 1 else None,
     )
 
@@ -151,14 +150,24 @@ async def look(ctx: ObjectSharedContext, request: LookRequest) -> Look:
 
 
 @handler(chat_service)
-async def stop(ctx: ObjectContext, request: protocol.StopRequest) -> protocol.StopAnswer:
-    """End the open turn and withdraw the messages that wait. With `turn_id`, only if that turn is open."""
+async def stop(ctx: ObjectContext, request: waiting.StopRequest) -> waiting.StopAnswer:
+    """End the open turn; `queue` says what becomes of the messages that wait: `withdraw`, `hold` until `resume`, or
+    `send` (they begin the next turn, at once). With `turn_id`, only if that turn is open."""
     conversation = await load(ctx)
-    turn_id, withdrawn = conversation.stop(request.turn_id)
-    if turn_id is not None:
-        logger.info("Stopping agent run for %s (turn %d)", ctx.key(), turn_id)
+    answer = conversation.stop(request.turn_id, request.queue)
+    if answer.turn_id is not None:
+        logger.info("Stopping agent run for %s (turn %d)", ctx.key(), answer.turn_id)
     await _commit(ctx, conversation)
-    return protocol.StopAnswer(stopped=turn_id is not None, turn_id=turn_id, withdrawn=tuple(withdrawn))
+    return answer
+
+
+@handler(chat_service)
+async def resume(ctx: ObjectContext, request: waiting.ResumeRequest) -> waiting.ResumeAnswer:
+    """Have held messages answered, behind the open turns; all of them, or those named in `message_ids`."""
+    conversation = await load(ctx)
+    receipts = conversation.resume(request.message_ids)
+    await _commit(ctx, conversation)
+    return waiting.ResumeAnswer(resumed=tuple(receipts))
 
 
 @handler(chat_service)
@@ -171,21 +180,27 @@ async def set_mode(ctx: ObjectContext, request: protocol.ModeRequest) -> protoco
 
 
 @handler(chat_service)
-async def edit_queued_message(ctx: ObjectContext, request: protocol.EditRequest) -> protocol.ChangeAnswer:
+async def edit_queued_message(ctx: ObjectContext, request: waiting.EditRequest) -> waiting.ChangeAnswer:
     """Change the text of a message that waits; `already_taken` if the agent has it."""
     return await _change_waiting(ctx, request.message_id, lambda chat: chat.edit(request.message_id, request.content))
 
 
 @handler(chat_service)
-async def withdraw_queued_message(ctx: ObjectContext, request: protocol.MessageRequest) -> protocol.ChangeAnswer:
+async def withdraw_queued_message(ctx: ObjectContext, request: waiting.MessageRequest) -> waiting.ChangeAnswer:
     """Take back a message that waits; `already_taken` if the agent has it."""
     return await _change_waiting(ctx, request.message_id, lambda chat: chat.edit(request.message_id, None))
 
 
 @handler(chat_service)
-async def promote_queued_message(ctx: ObjectContext, request: protocol.MessageRequest) -> protocol.ChangeAnswer:
+async def promote_queued_message(ctx: ObjectContext, request: waiting.MessageRequest) -> waiting.ChangeAnswer:
     """Give a message that waits to the agent now, ahead of the others, as mode STEER does."""
     return await _change_waiting(ctx, request.message_id, lambda chat: chat.promote(request.message_id))
+
+
+@handler(chat_service)
+async def hold_queued_message(ctx: ObjectContext, request: waiting.MessageRequest) -> waiting.ChangeAnswer:
+    """Set a message that waits aside, until `resume`; `already_taken` if the agent has it."""
+    return await _change_waiting(ctx, request.message_id, lambda chat: chat.hold(request.message_id))
 
 
 @handler(chat_service)
@@ -269,24 +284,7 @@ async def settle_turn(ctx: ObjectContext, ref: TurnRef) -> None:
 @private_handler(chat_service, ERASE_JOURNALS, kind="shared", journal_retention=timedelta(0))
 async def erase_journals(ctx: ObjectSharedContext, request: protocol.EraseRequest) -> None:
     """Erase the journals of a forgotten chat once its invocations have ended; they have a minute for that."""
-    erased, problem = 0, None
-    for number, pause_s in enumerate(_ERASE_AFTER_S):
-        await ctx.sleep(timedelta(seconds=pause_s))
-        end: Literal["cancel", "kill"] | None = "cancel" if number == 0 else "kill" if pause_s >= 60 else None
-        outcome = await ctx.run_typed("erase", erase_round, RunOptions(), ctx.key(), request.forget_id, end)
-        erased += outcome.erased
-        if outcome.problem is None and outcome.left == 0:
-            logger.info("Erased %d journals of the forgotten chat of %s", erased, ctx.key())
-            return
-        if outcome.problem is not None and problem is None:
-            problem = outcome.problem
-            logger.warning("The journals of the forgotten chat of %s remain for now: %s", ctx.key(), problem)
-    logger.warning(
-        "Journals of the forgotten chat of %s remain until their retention is over (a day, if the server has no other "
-        "setting): %s",
-        ctx.key(),
-        problem or "its invocations do not end",
-    )
+    await erase_all(ctx, ctx.key(), request.forget_id)
 
 
 async def _commit(ctx: ObjectContext, conversation: Conversation) -> None:
@@ -296,17 +294,9 @@ async def _commit(ctx: ObjectContext, conversation: Conversation) -> None:
     save(ctx, conversation)
 
 
-def _same_receipt(stored: StoredReceipt, message: protocol.UserMessage) -> Receipt:
-    if stored.content not in (None, message.content):
-        raise Conflict(
-            f"message_id {message.message_id!r} was used for another text; give every message an id of its own"
-        )
-    return stored.receipt
-
-
 async def _change_waiting(
     ctx: ObjectContext, message_id: str, change: Callable[[Conversation], bool]
-) -> protocol.ChangeAnswer:
+) -> waiting.ChangeAnswer:
     receipt = get(ctx, receipt_key(message_id), StoredReceipt)
     conversation = await load(ctx)
     applied = change(conversation)
@@ -315,4 +305,4 @@ async def _change_waiting(
         raise NotFound(f"No message {message_id!r} is known in this chat; get_status shows those that wait")
     conversation.heal()
     await _commit(ctx, conversation)
-    return protocol.ChangeAnswer(result="applied" if applied else "already_taken")
+    return waiting.ChangeAnswer(result="applied" if applied else "already_taken")

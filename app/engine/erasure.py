@@ -1,13 +1,16 @@
 """Erases what Restate keeps of a chat's invocations: their journals hold what was said until their retention is over.
 
-Owns what belongs to a forgotten chat, and one round of erasing it; when the next round comes is decided by the caller.
+Owns what belongs to a forgotten chat, and the rounds of erasing it.
 """
 
 import asyncio
+import logging
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Literal
 
 from pydantic import Field
+from restate import ObjectSharedContext, RunOptions
 
 from app.engine import admin
 from app.errors import AdminUnavailable
@@ -17,6 +20,12 @@ SERVICES = ("ChatService", "AgentSession")
 ERASER = "erase_journals"  # the handler that erases; Restate keeps no journal of it
 
 _AT_A_TIME = 16
+
+
+# Seconds between the rounds: at first what is open is told to end, after a minute it is killed.
+_ERASE_AFTER_S = (0.1, 0.2, 0.4, 0.8, 1.5, 3.0, *(60.0,) * 60)
+
+logger = logging.getLogger("chat")  # which writes once what a replay repeats
 
 
 class Row(Stored):
@@ -35,6 +44,28 @@ class Erased(Stored):
     erased: int = 0
     left: int = 0
     problem: str | None = Field(None, description="why the admin API could not be asked")
+
+
+async def erase_all(ctx: ObjectSharedContext, key: str, forget_id: str) -> None:
+    """Erase the invocations of chat `key` up to `forget_id`, round by round; the log tells."""
+    erased, problem = 0, None
+    for number, pause_s in enumerate(_ERASE_AFTER_S):
+        await ctx.sleep(timedelta(seconds=pause_s))
+        end: Literal["cancel", "kill"] | None = "cancel" if number == 0 else "kill" if pause_s >= 60 else None
+        outcome = await ctx.run_typed("erase", erase_round, RunOptions(), key, forget_id, end)
+        erased += outcome.erased
+        if outcome.problem is None and outcome.left == 0:
+            logger.info("Erased %d journals of the forgotten chat of %s", erased, key)
+            return
+        if outcome.problem is not None and problem is None:
+            problem = outcome.problem
+            logger.warning("The journals of the forgotten chat of %s remain for now: %s", key, problem)
+    logger.warning(
+        "Journals of the forgotten chat of %s remain until their retention is over (a day, if the server has no other "
+        "setting): %s",
+        key,
+        problem or "its invocations do not end",
+    )
 
 
 async def erase_round(key: str, forget_id: str, end: Literal["cancel", "kill"] | None) -> Erased:

@@ -41,6 +41,9 @@ class Hub(Protocol):
     def subscribe(self, key: str) -> AbstractAsyncContextManager[Subscription]:
         """Watch the chat `key`."""
 
+    async def start(self) -> None:
+        """Begin to tell; in the event loop in which it will be used."""
+
     async def aclose(self) -> None:
         """Give up what it holds; nothing is told any more."""
 
@@ -75,6 +78,9 @@ class LocalHub:
         finally:
             channel.watchers -= 1
             self._note_use(key, channel)
+
+    async def start(self) -> None:
+        """Nothing is to be done."""
 
     async def aclose(self) -> None:
         self._channels.clear()

@@ -37,10 +37,17 @@ class Doorbell(Stored):
     steer_only: bool = False
 
 
+class HeldMessages(Stored):
+    """What is held, once more: for the return from a version that does not know `Session.held` and drops it."""
+
+    messages: tuple[Message, ...] = ()
+
+
 class Session(Stored):
     """What is open in a chat. `open` is in the order in which the turns run, `turns` holds what they are.
 
-    `memory` is what AgentSession has in memory when no turn is open, None if that is not known.
+    `memory` is what AgentSession has in memory when no turn is open, None if that is not known. `received` counts the
+    messages, `held` are those that wait for `resume`, in order.
     """
 
     last_turn_id: int = 0
@@ -49,6 +56,8 @@ class Session(Stored):
     doorbell: Doorbell | None = None
     turns: tuple[Turn, ...] | None = None  # None: of the version before, which kept each under a key of its own
     memory: MemoryRef | None = None
+    received: int = 0
+    held: tuple[Message, ...] | None = None  # None: of a version that holds nothing; HeldMessages says what is held
 
 
 @dataclass(frozen=True)

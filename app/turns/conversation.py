@@ -5,13 +5,14 @@ Pure: no I/O, no Restate. `chat.py` loads a Conversation, calls one method, carr
 
 from app.turns.control import Cancel, Doorbell
 from app.turns.modes import Decision, Mode, decide
-from app.turns.moves import Moves
 from app.turns.protocol import EndTurn, MemoryRef, Receipt, Report, TakeInput, TakenInput, TurnEnd, TurnRef
 from app.turns.transcript import Message, TurnStatus, UserItem
+from app.turns.waiting.rules import Waiting
 
 
-class Conversation(Moves):
-    """The working copy of a chat; a handler calls one of these methods, once. `Moves` says what it holds."""
+class Conversation(Waiting):
+    """The working copy of a chat; a handler calls one of its methods, once. `Moves` says what it holds, `Waiting` what
+    people do beside talking."""
 
     # What people do
 
@@ -20,75 +21,20 @@ class Conversation(Moves):
         live = self._live()
         busy = bool(self.session.open)
         decision = decide(message.mode, turn_open=bool(live))
+        if decision is not Decision.REJECTED:
+            message = self._numbered(message)
         match decision:
             case Decision.REJECTED:
                 turn_id = live[0].turn_id
             case Decision.STARTED | Decision.QUEUED:
                 turn_id = self._new_turn([message])
             case Decision.INTERRUPTED | Decision.ROLLED_BACK:
-                turn_id = self._replace(message, TurnStatus(decision.value))
+                turn_id = self._replace(TurnStatus(decision.value), [message])
             case Decision.INCORPORATED | Decision.STEERED:
                 turn_id = self._hand_in(message)
         if busy:  # somebody counts on turns that were open already: they must not stay open if their runs are dead
             self.heal()
         return Receipt(message_id=message.message_id, turn_id=turn_id, decision=decision)
-
-    def stop(self, turn_id: int | None) -> tuple[int | None, list[str]]:
-        """End the open turn (or withdraw queued turn `turn_id`); return the turn and the withdrawn messages."""
-        live = self._live()
-        if not live or (turn_id is not None and turn_id not in [turn.turn_id for turn in live]):
-            self.heal()
-            return None, []
-        if turn_id is not None and turn_id != live[0].turn_id:
-            targets = [turn for turn in live if turn.turn_id == turn_id]
-        else:
-            targets = live
-        withdrawn = [message.message_id for turn in targets for message in self._take_pending(turn.turn_id)]
-        for turn in targets:
-            if turn.running:
-                self._stop(turn, TurnStatus.INTERRUPTED)
-            else:
-                self._withdraw(turn)
-        self.heal()
-        return targets[0].turn_id, withdrawn
-
-    def edit(self, message_id: str, content: str | None) -> bool:
-        """Replace the text of a waiting message, or withdraw it if `content` is None; False if it does not wait."""
-        for turn in self._live():
-            pending = self.turns[turn.turn_id].pending
-            if message_id not in [message.message_id for message in pending]:
-                continue
-            self._recall_early()
-            kept = [m for m in pending if m.message_id != message_id or content is not None]
-            self._change(
-                turn.turn_id,
-                pending=tuple(m.changed(content=content) if m.message_id == message_id else m for m in kept),
-            )
-            if not kept and not turn.running:
-                self._withdraw(turn)
-            self._send_runs()
-            return True
-        return False
-
-    def promote(self, message_id: str) -> bool:
-        """Hand a waiting message to the first live turn, now (as STEER does); False if it does not wait."""
-        live = self._live()
-        found = next((m for turn in live for m in self.turns[turn.turn_id].pending if m.message_id == message_id), None)
-        if found is None:
-            return False
-        promoted = found.changed(mode=Mode.STEER)
-        self.edit(message_id, None)
-        first = self._live()[0] if self._live() else None
-        if first is None:  # it was alone in the only live turn
-            self._new_turn([promoted])
-        elif first.running:
-            self._change(first.turn_id, pending=(*self.turns[first.turn_id].pending, promoted))
-            self._ring(first.turn_id, promoted)
-        else:
-            self._recall_early()
-            self._change(first.turn_id, pending=(promoted, *self.turns[first.turn_id].pending))
-            self._send_runs()
-        return True
 
     def was_given(self, message_id: str) -> bool:
         """Return whether the run of an open turn has this message."""
@@ -98,11 +44,6 @@ class Conversation(Moves):
     def forget(self) -> None:
         """Cancel everything, the queued first; the caller erases the state."""
         self.effects = [Cancel(turn.invocation_id) for turn in reversed(self.session.open) if turn.sent]
-
-    @property
-    def waiting(self) -> int:
-        """How many messages wait for the agent."""
-        return sum(len(self.turns[turn.turn_id].pending) for turn in self.session.open)
 
     # What runs report
 

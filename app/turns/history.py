@@ -10,7 +10,7 @@ from pydantic import Field
 from app.turns.control import Session
 from app.turns.modes import Mode
 from app.turns.protocol import ChatStatus, HistoryEntry, OpenTurnStatus, WaitingMessage
-from app.turns.transcript import AssistantItem, Item, ToolItem, Turn, TurnStatus, Usage, UserItem
+from app.turns.transcript import AssistantItem, Item, Message, ToolItem, Turn, TurnStatus, Usage, UserItem
 from app.values import Input, Stored
 
 
@@ -61,6 +61,19 @@ def entries_of(turn: Turn) -> Iterator[HistoryEntry]:
         yield HistoryEntry(role="system", content=turn.error, turn_id=turn.turn_id, status=turn.status)
 
 
+def entries_of_held(session: Session) -> Iterator[HistoryEntry]:
+    """Yield the lines of the messages that wait for `resume`, behind those of all turns: they belong to none yet."""
+    for message in session.held or ():
+        yield HistoryEntry(
+            role="user",
+            content=message.content,
+            turn_id=session.last_turn_id + 1,
+            status=TurnStatus.QUEUED,
+            message_id=message.message_id,
+            held=True,
+        )
+
+
 def view_of(turn: Turn) -> TurnView:
     """Return a turn with all its lines."""
     return TurnView(
@@ -87,15 +100,17 @@ def status_of(session: Session, turns: Mapping[int, Turn], mode: Mode) -> ChatSt
                 status=turns[turn.turn_id].status,
                 stopping=turn.stopping is not None,
                 invocation_id=turn.invocation_id,
-                waiting=[
-                    WaitingMessage(message_id=m.message_id, content=m.content, mode=m.mode)
-                    for m in turns[turn.turn_id].pending
-                ],
+                waiting=[_waiting(message) for message in turns[turn.turn_id].pending],
                 waiting_for=turns[turn.turn_id].waiting_for,
             )
             for turn in session.open
         ],
+        held=[_waiting(message) for message in session.held or ()],
     )
+
+
+def _waiting(message: Message) -> WaitingMessage:
+    return WaitingMessage(message_id=message.message_id, content=message.content, mode=message.mode)
 
 
 def _entry(turn: Turn, index: int, item: Item) -> HistoryEntry:

@@ -4,6 +4,8 @@ Pure: no I/O, no Restate. What makes them happen is in `conversation.py`.
 """
 
 from collections.abc import Iterable
+from heapq import merge
+from operator import attrgetter
 from typing import Any
 
 from app.turns.control import Cancel, Effect, OpenTurn, Probe, RingDoorbell, RingRun, Session, Settle, Start
@@ -38,6 +40,16 @@ class Moves:
         """The turns that this change has closed, to be stored each under a key of its own."""
         open_turns = {turn.turn_id for turn in self.session.open}
         return [self.turns[turn_id] for turn_id in sorted(self.changed - open_turns)]
+
+    @property
+    def held(self) -> tuple[Message, ...]:
+        """The messages that wait for `resume`, in order."""
+        return self.session.held or ()
+
+    @property
+    def changed_held(self) -> bool:
+        """Whether this change has held or released messages."""
+        return self.held != (self._loaded.held or ())
 
     # Healing: what was killed or cancelled from outside reports nothing
 
@@ -101,6 +113,11 @@ class Moves:
             self.effects.append(Cancel(ref.invocation_id))
         return turn
 
+    def _numbered(self, message: Message) -> Message:
+        """Return a message that comes behind all others."""
+        self._set(received=self.session.received + 1)
+        return message.changed(number=self.session.received)
+
     def _new_turn(self, messages: list[Message]) -> int:
         """Open a turn behind the open ones."""
         turn_id = self.session.last_turn_id + 1
@@ -162,18 +179,18 @@ class Moves:
         else:
             self.effects.append(Cancel(turn.invocation_id))
 
-    def _replace(self, message: Message, stopping: TurnStatus) -> int:
-        """Stop what runs; the first queued turn (or a new one) gets all that waits, then `message`."""
+    def _replace(self, stopping: TurnStatus, added: Iterable[Message]) -> int:
+        """Stop what runs; the first queued turn (or a new one) gets all that waits and what is `added`, in order."""
         live = self._live()
         queued = [turn for turn in live if not turn.running]
-        head = self.session.open[0]
         self._recall_early()
-        waiting = [m for turn in live for m in self._take_pending(turn.turn_id)]
-        if head.running and (not head.stopping or stopping is TurnStatus.ROLLED_BACK):
-            self._stop(head, stopping)
+        messages = in_order((m for turn in live for m in self._take_pending(turn.turn_id)), added)
+        for head in self.session.open[:1]:
+            if head.running and (not head.stopping or stopping is TurnStatus.ROLLED_BACK):
+                self._stop(head, stopping)
         if not queued:
-            return self._new_turn([*waiting, message])
-        self._change(queued[0].turn_id, pending=(*waiting, message), mode=message.mode)
+            return self._new_turn(messages)
+        self._change(queued[0].turn_id, pending=tuple(messages), mode=messages[-1].mode)
         for turn in queued[1:]:
             self._withdraw(turn)
         self._send_runs()
@@ -262,3 +279,8 @@ class Moves:
     def _change(self, turn_id: int, **fields: Any) -> None:
         self.turns[turn_id] = self.turns[turn_id].changed(**fields)
         self.changed.add(turn_id)
+
+
+def in_order(*waiting: Iterable[Message]) -> list[Message]:
+    """Return messages that waited in several places in the order in which they were sent; each place keeps its own."""
+    return list(merge(*waiting, key=attrgetter("number")))

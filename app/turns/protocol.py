@@ -38,35 +38,12 @@ class HistoryRequest(Input):
     limit: int = Field(50, gt=0, le=200)
 
 
-class StopRequest(Input):
-    """Which turn to stop; the open one if absent."""
-
-    turn_id: int | None = Field(None, gt=0)
-
-
 class ModeRequest(Input):
     """The mode of the chat; null gives it back to the service's `MODE`."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"mode": "QUEUE"}]})
 
     mode: Mode | None
-
-
-class EditRequest(Input):
-    """New text for a message that the agent has not been given yet."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"message_id": "…", "content": "do this instead"}]})
-
-    message_id: MessageId
-    content: Text
-
-
-class MessageRequest(Input):
-    """Names a message that the agent has not been given yet."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"message_id": "…"}]})
-
-    message_id: MessageId
 
 
 # From ChatService to clients
@@ -84,6 +61,7 @@ class HistoryEntry(Stored):
     """One line of the chat. `status` is that of its turn, `queued` for a message that still waits.
 
     `index` is its place in the transcript of the turn, counted from 0. What is no part of that has none.
+    `held`: it waits for `resume` and belongs to no turn. `turn_id` is then one more than that of the last turn.
     """
 
     role: Literal["user", "assistant", "tool", "system"]
@@ -96,6 +74,7 @@ class HistoryEntry(Stored):
     tool_calls: list[dict[str, str]] | None = Absent
     tool_call_id: str | None = Absent
     outcome: str | None = Absent
+    held: bool | None = Absent
 
 
 class History(Stored):
@@ -123,30 +102,20 @@ class OpenTurnStatus(Stored):
 
 
 class ChatStatus(Stored):
-    """The state of a chat; `mode` is the one that the next message gets if it brings none."""
+    """The state of a chat; `mode` is the one that the next message gets if it brings none.
+
+    `held` are the messages that are given to no turn until they are resumed, in order.
+    """
 
     mode: Mode
     busy: bool
     last_turn_id: int
     open_turns: list[OpenTurnStatus]
-
-
-class StopAnswer(Stored):
-    """`stopped` is false if there was nothing to stop; `withdrawn` are the messages that will not be answered."""
-
-    stopped: bool
-    turn_id: int | None = None
-    withdrawn: tuple[str, ...] = ()
+    held: list[WaitingMessage] = Field(default_factory=list)
 
 
 class ModeAnswer(Stored):
     mode: Mode
-
-
-class ChangeAnswer(Stored):
-    """`applied`, or `already_taken` if the message waits no more: the agent has it, or it was withdrawn."""
-
-    result: Literal["applied", "already_taken"]
 
 
 # From ChatService to AgentSession

@@ -10,19 +10,20 @@ from pydantic import ValidationError
 from restate import ObjectContext, ObjectSharedContext, RestateDurableFuture
 from restate.serde import BytesSerde, Serde
 
-from app.errors import BrokenState
+from app.errors import BrokenState, Conflict
 from app.settings import Settings
 from app.turns.context import newest_turns
-from app.turns.control import Session
+from app.turns.control import HeldMessages, Session
 from app.turns.conversation import Conversation
 from app.turns.history import LookRequest
-from app.turns.protocol import Context, Receipt
+from app.turns.protocol import Context, Receipt, UserMessage
 from app.turns.transcript import Turn, TurnStatus
 from app.values import Stored, problems_of
 
 S = TypeVar("S", bound=Stored)
 
 SESSION_KEY = "session"
+HELD_KEY = "held"
 IN_CONTEXT = (TurnStatus.COMPLETED, TurnStatus.INTERRUPTED, TurnStatus.FAILED, TurnStatus.LIMIT_REACHED)
 
 
@@ -31,6 +32,17 @@ class StoredReceipt(Stored):
 
     receipt: Receipt
     content: str | None = None
+
+    def again(self, message: UserMessage) -> Receipt:
+        """Return the receipt for a message that is sent again.
+
+        Errors: Conflict if it has another text.
+        """
+        if self.content not in (None, message.content):
+            raise Conflict(
+                f"message_id {message.message_id!r} was used for another text; give every message an id of its own"
+            )
+        return self.receipt
 
 
 def turn_key(turn_id: int | Literal[""]) -> str:
@@ -54,7 +66,14 @@ async def load(ctx: ObjectContext | ObjectSharedContext) -> Conversation:
         if session.turns is None:
             raise broken(ctx, turn_key(lost), "is missing, although this turn is open")
         raise broken(ctx, SESSION_KEY, f"lacks turn {lost}, although this turn is open")
-    return Conversation(session, turns)
+    return Conversation(session if session.held is not None else await _with_held(ctx, session), turns)
+
+
+async def _with_held(ctx: ObjectContext | ObjectSharedContext, session: Session) -> Session:
+    """Add what was held when a version that does not know of it began to write `session`."""
+    held = (await get(ctx, HELD_KEY, HeldMessages) or HeldMessages()).messages
+    received = max([session.received, *(message.number for message in held)])
+    return session.changed(held=held, received=received)
 
 
 async def load_session(ctx: ObjectContext | ObjectSharedContext) -> Session:
@@ -80,7 +99,7 @@ async def _checked(ctx: ObjectContext | ObjectSharedContext, session: Session | 
         return session
     if any(key.startswith(turn_key("")) for key in await ctx.state_keys()):
         raise broken(ctx, SESSION_KEY, "is missing or empty, although there are turns")
-    return session or Session()
+    return session or Session(held=())
 
 
 async def load_turns(ctx: ObjectContext | ObjectSharedContext, turn_ids: Iterable[int]) -> list[Turn]:
@@ -103,6 +122,8 @@ def save(ctx: ObjectContext, conversation: Conversation) -> None:
         put(ctx, turn_key(turn.turn_id), turn)
     if (session := conversation.stored) is not None:
         put(ctx, SESSION_KEY, session)
+    if conversation.changed_held:  # never read while `session` says what is held
+        put(ctx, HELD_KEY, HeldMessages(messages=conversation.held))
 
 
 async def context_of(ctx: ObjectContext, conversation: Conversation, turn_id: int, settings: Settings) -> Context:

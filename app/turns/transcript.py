@@ -13,11 +13,12 @@ from app.values import Stored
 
 
 class Message(Stored):
-    """What a person sent."""
+    """What a person sent. `number` counts the messages of a chat as they are sent or resumed; before that was, 0."""
 
     message_id: str
     content: str
     mode: Mode = Mode.INTERRUPT
+    number: int = 0
 
 
 class ToolCall(Stored):

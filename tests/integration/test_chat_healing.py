@@ -8,7 +8,6 @@ from app.hosting.stack import ROOT
 from tests.support.chat import Chat
 from tests.support.eventually import eventually
 from tests.support.llm_server import Gate, Plan
-from tests.support.process import local_http
 
 MODES = ["INTERRUPT", "ROLLBACK", "INCORPORATE", "STEER", "QUEUE", "REJECT"]
 
@@ -192,8 +191,8 @@ async def test_odd_stored_turn_is_repaired(chat: Chat) -> None:
         {"kind": "tool", "call_id": "orphan", "name": "execute_task", "content": "from nowhere"},
         {"kind": "assistant", "content": "", "tool_calls": [call], "finish": "tool_calls"},
     ]
-    await edit_state(chat, {"turn/1": json.dumps(turn)})
-    await edit_state(chat, {"memory": None}, "AgentSession")
+    await chat.edit_state({"turn/1": json.dumps(turn)})
+    await chat.edit_state({"memory": None}, "AgentSession")
 
     await chat.say("second")
     await chat.idle()
@@ -215,6 +214,8 @@ HANDLERS: dict[str, dict[str, object] | None] = {
     "get_chat_history": {},
     "get_status": None,
     "stop": {},
+    "resume": {},
+    "hold_queued_message": {"message_id": "m"},
     "edit_queued_message": {"message_id": "m", "content": "other"},
     "withdraw_queued_message": {"message_id": "m"},
     "promote_queued_message": {"message_id": "m"},
@@ -246,7 +247,7 @@ async def test_broken_session_is_named(chat: Chat, value: str, why: str) -> None
     """Control data that cannot be read are named, with what to do; `forget` works all the same."""
     await chat.say("first", message_id="m")
     await chat.idle()
-    await edit_state(chat, {"session": value})
+    await chat.edit_state({"session": value})
 
     for message in (await refusals(chat)).values():
         assert f"'session' of chat '{chat.key}' cannot be read" in message
@@ -263,7 +264,7 @@ async def test_missing_session_is_named(chat: Chat) -> None:
     """Without its control data a chat with turns refuses messages: turn 1 would be written over."""
     await chat.say("first", message_id="m")
     await chat.idle()
-    await edit_state(chat, {"session": None})
+    await chat.edit_state({"session": None})
 
     for message in (await refusals(chat)).values():
         assert "'session'" in message
@@ -276,7 +277,7 @@ async def test_missing_session_is_named(chat: Chat) -> None:
 async def test_broken_open_turn_is_named(chat: Chat, gate: Gate, turns: list[dict[str, int]]) -> None:
     """An open turn that cannot be read or is missing is named; its run ends, and `forget` works all the same."""
     session = json.loads((await chat.state())["session"])
-    await edit_state(chat, {"session": json.dumps(session | {"turns": turns})})
+    await chat.edit_state({"session": json.dumps(session | {"turns": turns})})
 
     for message in (await refusals(chat)).values():
         assert "'session'" in message
@@ -293,7 +294,7 @@ async def test_broken_receipt_is_named(chat: Chat) -> None:
     """A receipt that cannot be read is named; other messages are taken."""
     await chat.say("first", message_id="m")
     await chat.idle()
-    await edit_state(chat, {"message/m": "{}"})
+    await chat.edit_state({"message/m": "{}"})
 
     answer = await chat.post("process_user_message", {"content": "first", "message_id": "m"})
 
@@ -303,27 +304,13 @@ async def test_broken_receipt_is_named(chat: Chat) -> None:
     await chat.idle()
 
 
-async def edit_state(chat: Chat, changes: dict[str, str | None], service: str = "ChatService") -> None:
-    """Change keys of the chat's state through the admin API, as the Restate UI does; None removes one."""
-    state = {name: text for name, text in (await chat.state(service) | changes).items() if text is not None}
-    body = {"object_key": chat.key, "new_state": {name: list(text.encode()) for name, text in state.items()}}
-    async with local_http() as http:
-        answer = await http.post(f"{chat.server.admin_url}/services/{service}/state", json=body)
-    assert answer.is_success, answer.text
-
-    async def stored() -> bool:
-        return await chat.state(service) == state
-
-    await eventually(stored)
-
-
 async def test_state_of_the_version_before_is_read(chat: Chat) -> None:
     """A chat as the version before stored it is shown, heals (its open run is no more), and goes on.
 
     Messages of that version have no receipt if their id was the chat's.
     """
     stored = json.loads((ROOT / "tests" / "data" / "chat_before_issue_6.json").read_text())
-    await edit_state(chat, {key: json.dumps(value) for key, value in stored.items()})
+    await chat.edit_state({key: json.dumps(value) for key, value in stored.items()})
     assert (await chat.lines())[:3] == [
         ("user", "one", "completed"),
         ("assistant", "Hello there.", "completed"),

@@ -101,6 +101,18 @@ class Chat:
         query = f"SELECT key, value_utf8 FROM state WHERE service_name = '{service}' AND service_key = '{{}}'"  # noqa: S608 - ours
         return {row["key"]: row["value_utf8"] for row in await self._rows(query, self.key)}
 
+    async def edit_state(self, changes: dict[str, str | None], service: str = "ChatService") -> None:
+        """Change keys of the stored state through the admin API, as the Restate UI does; None removes one."""
+        state = {name: text for name, text in (await self.state(service) | changes).items() if text is not None}
+        body = {"object_key": self.key, "new_state": {name: list(text.encode()) for name, text in state.items()}}
+        answer = await self._http.post(f"{self.server.admin_url}/services/{service}/state", json=body)
+        assert answer.is_success, answer.text
+
+        async def stored() -> bool:
+            return await self.state(service) == state
+
+        await eventually(stored)
+
     async def tools_started(self, count: int) -> None:
         """Wait until the run of the first open turn has started `count` tasks."""
         invocation_id = await self.running_invocation()

@@ -108,6 +108,19 @@ class FakeChat:
     def pending(self, turn_id: int) -> list[str]:
         return ids(self.turns[turn_id].pending)
 
+    @property
+    def waiting(self) -> list[str]:
+        """The ids of the messages that wait in open turns."""
+        return [message_id for turn_id in self.open_turns for message_id in self.pending(turn_id)]
+
+    @property
+    def held(self) -> list[str]:
+        return ids(self.session.held or ())
+
+    def is_open(self, ref: TurnRef) -> bool:
+        """Return whether the chat listens to this run."""
+        return Conversation(self.session, self.turns.values()).is_open(ref)
+
     def heard(self, turn_id: int) -> list[str]:
         """The ids of the messages that are in the items of a turn."""
         return [item.message_id for item in self.turns[turn_id].items if isinstance(item, UserItem)]
@@ -119,7 +132,7 @@ def ids(messages: tuple[Message, ...]) -> list[str]:
 
 def messages(*message_ids: str, mode: Mode = Mode.INTERRUPT) -> tuple[Message, ...]:
     """Messages of these ids, as `FakeChat.say` makes them."""
-    return tuple(Message(message_id=message_id, content=message_id, mode=mode) for message_id in message_ids)
+    return tuple(Message(message_id=m, content=m, mode=mode, number=int(m[1:])) for m in message_ids)
 
 
 def said(text: str) -> AssistantItem:

@@ -9,7 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from app.hosting.stack import ROOT
+from app.web.watch import Views
 from tests.support.eventually import eventually
 from tests.support.llm_server import delta
 from tests.support.process import local_http
@@ -128,6 +131,25 @@ async def watching(url: str, key: str) -> AsyncIterator[Watching]:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+
+
+@asynccontextmanager
+async def watching_from(views: Views, key: str) -> AsyncIterator[Watching]:
+    """As `watching`, in this process: a watcher that outlives every service."""
+    watcher = Watching()
+
+    async def watch() -> None:
+        async with views.watch(key) as events:
+            async for event in events:
+                watcher.take(type(event).__name__, to_jsonable_python(event))
+
+    task = asyncio.create_task(watch())
+    try:
+        yield watcher
+        assert not watcher.faults, watcher.faults
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _watch(url: str, key: str, watcher: Watching) -> None:

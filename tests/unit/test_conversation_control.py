@@ -20,7 +20,9 @@ def chat() -> FakeChat:
 
 
 def stop(chat: FakeChat, turn_id: int | None = None) -> tuple[int | None, list[str]]:
-    return chat.change(lambda c: c.stop(turn_id))
+    answer = chat.change(lambda c: c.stop(turn_id))
+    assert answer.stopped is (answer.turn_id is not None)
+    return answer.turn_id, list(answer.withdrawn)
 
 
 def edit(chat: FakeChat, message_id: str, content: str | None) -> bool:

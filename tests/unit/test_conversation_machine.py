@@ -1,6 +1,7 @@
 """The invariants of a chat under random messages, changes and runs that begin, work, end and die at any moment."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,6 +15,7 @@ from app.turns.conversation import Conversation
 from app.turns.modes import Decision, Mode
 from app.turns.protocol import EndTurn, Report, TakeInput, TurnRef
 from app.turns.transcript import AssistantItem, TurnStatus
+from app.turns.waiting.protocol import WhatWaits
 from tests.support.fake_chat import FakeChat
 
 pytestmark = pytest.mark.invariant
@@ -52,6 +54,7 @@ class ChatMachine(RuleBasedStateMachine):
         self.accepted: list[str] = []
         self.promoted: set[str] = set()
         self.withdrawn: set[str] = set()
+        self.held: set[str] = set()  # until somebody says that they are to be sent
         self.answers = 0
 
     # The engine
@@ -109,11 +112,41 @@ class ChatMachine(RuleBasedStateMachine):
         self.accepted.append(receipt.message_id)
         return True
 
-    @rule(newest=st.booleans())
-    def stop(self, newest: bool) -> None:
+    @rule(newest=st.booleans(), queue=st.sampled_from(["withdraw", "hold", "send"]))
+    def stop(self, newest: bool, queue: WhatWaits) -> None:
         turn_id = self.chat.open_turns[-1] if newest and self.chat.open_turns else None
-        _, withdrawn = self.chat.change(lambda chat: chat.stop(turn_id))
-        self.withdrawn.update(withdrawn)
+        held, waiting = self.chat.held, self.chat.waiting
+        answer = self.chat.change(lambda chat: chat.stop(turn_id, queue))
+        self._apply_effects()
+        self.withdrawn.update(answer.withdrawn)
+        self.held.update(answer.held or ())
+        if answer.sent:
+            assert sorted(answer.sent) == sorted([*held, *waiting])
+            order = [m for m in self.accepted if m in answer.sent and m not in self.promoted]
+            assert [m for m in answer.sent if m not in self.promoted] == order
+            self.held.clear()
+            self._sent_now(answer.sent)
+
+    @rule(data=st.data(), everything=st.booleans())
+    def resume(self, data: st.DataObject, everything: bool) -> None:
+        named = None if everything or not self.accepted else data.draw(st.sets(st.sampled_from(self.accepted)))
+        expected = [m for m in self.chat.held if named is None or m in named]
+        resumed = [receipt.message_id for receipt in self.chat.change(lambda chat: chat.resume(named))]
+        self._apply_effects()
+        assert resumed == expected
+        self.held.difference_update(resumed)
+        self._sent_now(resumed)
+
+    def _sent_now(self, message_ids: Sequence[str]) -> None:
+        """Those that were held come behind what was sent meanwhile, as if they were sent only now."""
+        self.accepted = [*(m for m in self.accepted if m not in message_ids), *message_ids]
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.accepted)
+    def hold(self, data: st.DataObject) -> None:
+        message_id = data.draw(st.sampled_from(self.accepted))
+        if self.chat.change(lambda chat: chat.hold(message_id)):
+            self.held.add(message_id)
         self._apply_effects()
 
     @rule(data=st.data())
@@ -122,6 +155,7 @@ class ChatMachine(RuleBasedStateMachine):
         message_id = data.draw(st.sampled_from(self.accepted))
         if self.chat.change(lambda chat: chat.edit(message_id, None)):
             self.withdrawn.add(message_id)
+            self.held.discard(message_id)
         self._apply_effects()
 
     @rule(data=st.data())
@@ -130,6 +164,7 @@ class ChatMachine(RuleBasedStateMachine):
         message_id = data.draw(st.sampled_from(self.accepted))
         if self.chat.change(lambda chat: chat.promote(message_id)):
             self.promoted.add(message_id)
+            self.held.discard(message_id)
         self._apply_effects()
 
     # What runs do
@@ -219,14 +254,26 @@ class ChatMachine(RuleBasedStateMachine):
     @invariant()
     def no_message_is_lost_or_doubled(self) -> None:
         heard = [m for turn_id in self.chat.turns for m in self.chat.heard(turn_id)]
-        waiting = [m for turn_id in self.chat.open_turns for m in self.chat.pending(turn_id)]
-        assert sorted([*heard, *waiting, *self.withdrawn]) == sorted(self.accepted)
+        assert sorted([*heard, *self.chat.waiting, *self.chat.held, *self.withdrawn]) == sorted(self.accepted)
+
+    @invariant()
+    def held_message_is_given_to_no_turn(self) -> None:
+        assert set(self.chat.held) == self.held
+        runs = [m for job in self.queue if isinstance(job, Run) and self._speaks(job) for m in job.heard]
+        assert not self.held.intersection(runs)
+
+    def _speaks(self, run: Run) -> bool:
+        """Return whether the chat listens to a run: one that was recalled as it began is cancelled, and not heard."""
+        return self.chat.is_open(run.ref) and not run.cancelled
 
     @invariant()
     def order_is_that_of_the_receipts(self) -> None:
         order = [m for n in sorted(self.chat.turns) for m in (*self.chat.heard(n), *self.chat.pending(n))]
-        expected = [m for m in self.accepted if m not in self.withdrawn | self.promoted]
-        assert [m for m in order if m not in self.promoted] == expected
+        left_out = self.withdrawn | self.promoted
+        assert [m for m in order if m not in left_out] == [m for m in self.accepted if m not in left_out | self.held]
+        assert [m for m in self.chat.held if m not in left_out] == [
+            m for m in self.accepted if m in self.held - left_out
+        ]
 
     @invariant()
     def no_answer_appears_twice(self) -> None:
@@ -283,6 +330,9 @@ class ChatMachine(RuleBasedStateMachine):
         self._drain()
         if not accepted and not self._say(mode):
             raise AssertionError("a chat without a run refuses messages, although it was told of one")
+        self._drain()
+        self.chat.change(lambda chat: chat.resume(None))
+        self._apply_effects()
         self._drain()
         assert self.chat.session.open == ()
         heard = [m for turn_id in self.chat.turns for m in self.chat.heard(turn_id)]
