@@ -113,12 +113,11 @@ def as_items(request: ChatCompletionRequest) -> tuple[str, list[Item]]:
 
 def _named(headers: Mapping[str, str], metadata: Mapping[str, Any] | None, name: str) -> str | None:
     """Return a value, None if it is empty or a template that the client has not filled in."""
-    found: Any = headers.get(f"x-{name.replace('_', '-')}", "").strip() or (metadata or {}).get(name)
-    if found in (None, "", "None") or (isinstance(found, str) and found.startswith("{{")):
-        return None
-    if not isinstance(found, str):
-        raise UsageError(f"{name} is {quoted(found)}: it must be a text")
-    return found
+    values = (headers.get(f"x-{name.replace('_', '-')}", "").strip(), (metadata or {}).get(name))
+    filled = [value for value in values if value not in (None, "", "None") and not str(value).startswith("{{")]
+    if filled and not isinstance(filled[0], str):
+        raise UsageError(f"{name} is {quoted(filled[0])}: it must be a text")
+    return filled[0] if filled else None
 
 
 def _text_of(content: Any) -> str:
