@@ -17,7 +17,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from app.live.events import CallStarted, ChatChanged, LiveEvent
-from app.live.hub import LocalHub, Subscription
+from app.live.hub import LOST_S, LocalHub, Subscription
+from app.live.outbox import Outbox
 from app.live.running import Running
 from app.live.wire import read, written
 from app.text import printable, words_of
@@ -30,7 +31,6 @@ LIFE_S = 3600  # of a stream to which nothing is written
 MAX_BATCHES = 20_000  # in a stream: more than a call may make in eight minutes
 KEPT_S = 30  # of what was before the newest call, for readers that are behind
 PAGE = 1000
-MAX_PENDING = 5_000  # events of a chat that wait for Redis
 BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0)
 
 logger = logging.getLogger("live")
@@ -43,7 +43,7 @@ class RedisHub:
         self._writer, self._reader = _client(url, TIMEOUT_S), _client(url, BLOCK_S + TIMEOUT_S)
         self._max_chars = max_chars
         self._local = LocalHub(max_chars=max_chars)  # what has come back, for those who watch here
-        self._outboxes: dict[str, _Outbox] = {}
+        self._outboxes: dict[str, Outbox] = {}
         self._to_write: set[str] = set()
         self._written = asyncio.Event()
         self._places: dict[str, str] = {}  # by chat, the id of what was read last
@@ -77,7 +77,7 @@ class RedisHub:
     def publish(self, key: str, event: LiveEvent) -> None:
         outbox = self._outboxes.get(key)
         if outbox is None:
-            outbox = self._outboxes[key] = _Outbox(self._max_chars)
+            outbox = self._outboxes[key] = Outbox(self._max_chars)
         if outbox.take(event):
             self._to_write.add(key)
             self._written.set()
@@ -122,10 +122,22 @@ class RedisHub:
                 continue
             failures = 0
             self._recover()
-            for key in keys - self._to_write:
-                if self._outboxes[key].done:
-                    del self._outboxes[key]
+            self._drop(keys)
             await asyncio.sleep(BATCH_S)
+
+    def _drop(self, keys: set[str]) -> None:
+        """Drop what need not be kept of these chats, and of those of which nothing was heard for long."""
+        now = time.monotonic()
+        for key in keys:
+            outbox = self._outboxes.pop(key)
+            if key in self._to_write or not outbox.done:
+                outbox.written_at = now
+                self._outboxes[key] = outbox  # the one that was written last is the last
+        while self._outboxes:
+            key, outbox = next(iter(self._outboxes.items()))
+            if key in self._to_write or now - outbox.written_at < LOST_S:
+                return
+            del self._outboxes[key]
 
     async def _write(self, keys: set[str]) -> None:
         if self._fault is not None or not keys:
@@ -224,51 +236,6 @@ class RedisHub:
         if self._fault is not None:
             self._fault = None
             logger.info("REDIS_URL works again")
-
-
-class _Outbox:
-    """What is to be written of one chat."""
-
-    def __init__(self, max_chars: int) -> None:
-        self._running = Running(max_chars)
-        self._pending: list[LiveEvent] = []
-        self._lost = False
-        self._forgotten = self._was_forgotten = False
-
-    @property
-    def done(self) -> bool:
-        """Whether nothing runs and nothing waits to be written."""
-        return self._running.idle and not self._pending and not self._lost
-
-    def take(self, event: LiveEvent) -> bool:
-        """Take an event; return whether there is something to write."""
-        if isinstance(event, ChatChanged):
-            self._forgotten = self._forgotten or event.forgotten
-            if event.forgotten:
-                self._running.clear()
-            news: tuple[LiveEvent, ...] = (event,)
-        else:
-            news = self._running.take(event)
-        if not self._lost:
-            self._pending += news
-            if len(self._pending) > MAX_PENDING:
-                self.lose()
-        return bool(news)
-
-    def lose(self) -> None:
-        """Give up what waits or was taken last; all that runs is written in its place."""
-        self._lost, self._pending = True, []
-        self._forgotten = self._forgotten or self._was_forgotten
-
-    def taken(self) -> list[LiveEvent]:
-        """Return what is to be written. If that fails, `lose` must be called."""
-        if self._lost:
-            events: list[LiveEvent] = [ChatChanged(forgotten=self._forgotten), *self._running.snapshot()]
-        else:
-            events = self._pending
-        self._pending, self._lost = [], False
-        self._was_forgotten, self._forgotten = self._forgotten, False
-        return events
 
 
 def _number(place: str) -> tuple[int, int]:

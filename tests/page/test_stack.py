@@ -8,8 +8,8 @@ import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
 from tests.page.conftest import OpenPage
-from tests.page.stack import Held, Stack, running_stack
 from tests.support.llm_server import Call, Gate, LLMServer, Plan
+from tests.support.web_stack import Held, Stack, running_stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

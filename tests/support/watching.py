@@ -173,4 +173,5 @@ def stamped(count: int) -> Iterator[bytes]:
 
 def delays(watcher: Watching) -> list[float]:
     """Return the seconds from the LLM server to a watcher, of each piece of text of `stamped`."""
-    return [each.at - float(each.event["text"].split()[-1]) for each in watcher.seen if each.kind == "TextAdded"]
+    texts = [(each.at, each.event["text"]) for each in watcher.seen if each.kind == "TextAdded"]
+    return [at - float(sent_at) for at, text in texts for sent_at in text.split()]

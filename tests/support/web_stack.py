@@ -1,4 +1,4 @@
-"""The real stack for the page: a Restate server, the application with its gateway, and a scripted LLM server."""
+"""The real stack for clients of the gateway: a Restate server, the application, and a scripted LLM server."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.support.chat import replies
 from tests.support.llm_server import LLMServer, Plan, delta
-from tests.support.process import free_port, local_http
+from tests.support.process import free_port
 from tests.support.restate_server import RestateServer
 from tests.support.service import Service
 
@@ -38,11 +38,11 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(restate: str, folder: Path, llm: LLMServer) -> AsyncIterator[Stack]:
-    """Run a stack on ports and data of its own."""
+async def running_stack(restate: str, folder: Path, llm: LLMServer, **env: str) -> AsyncIterator[Stack]:
+    """Run a stack on ports and data of its own, with the settings `env`."""
     port = free_port()
     async with RestateServer(restate, folder) as server:
-        settings = SETTINGS | server.settings | {"OPENAI_BASE_URL": llm.url, "WEB_PORT": str(port)}
+        settings = SETTINGS | server.settings | {"OPENAI_BASE_URL": llm.url, "WEB_PORT": str(port)} | env
         async with server.serving(Service(folder, **settings)) as service:
             url = f"http://127.0.0.1:{port}"
             await service.process.answers(f"{url}/health")
@@ -76,11 +76,3 @@ class Held:
 
 def _event(chunk: object) -> bytes:
     return f"data: {json.dumps(chunk)}\n\n".encode()
-
-
-async def status_of(stack: Stack, key: str) -> dict[str, object]:
-    """Return the status of a chat, as the gateway has it."""
-    async with local_http() as http:
-        answer = await http.get(f"{stack.url}/chats/{key}/status")
-    status: dict[str, object] = answer.raise_for_status().json()
-    return status
