@@ -226,9 +226,14 @@ class TurnRun:
             raise
 
     def _tool_calls_of(self, reply: Reply) -> ToolCalls:
-        limit = self._start.limits.max_tool_result_chars
-        tell = partial(self._tell_tool, len(self._items))
-        return ToolCalls(reply.item.tool_calls, TOOLS, max_result_chars=limit, owner=self._chat.name, tell=tell)
+        return ToolCalls(
+            reply.item.tool_calls,
+            TOOLS,
+            max_result_chars=self._start.limits.max_tool_result_chars,
+            owner=self._chat.name,
+            tell=partial(self._tell_tool, len(self._items)),
+            progress=self._teller.progress,
+        )
 
     def _tell_tool(self, index: int, step: ToolCall | ToolItem) -> None:
         if not replaying():

@@ -115,13 +115,13 @@ async def get_chat_history(ctx: ObjectSharedContext, request: protocol.HistoryRe
     """Show the last turns of the chat, oldest first; `before_turn` and `limit` (in turns) page back."""
     conversation = await load(ctx)
     session = conversation.session
-    send_probe(ctx, session.open, delay=READ_PROBE_DELAY)
     end = min(request.before_turn or session.last_turn_id + 1, session.last_turn_id + 1)
     begin = max(1, end - request.limit)
     closed = await load_turns(ctx, [n for n in range(begin, end) if n not in conversation.turns])
     turns = {turn.turn_id: turn for turn in closed} | conversation.turns
     entries = [entry for n in range(begin, end) if n in turns for entry in entries_of(turns[n])]
     held = entries_of_held(session) if end > session.last_turn_id else ()
+    send_probe(ctx, session.open, delay=READ_PROBE_DELAY)  # the last command, see durable/here.py
     return protocol.History(
         entries=[*entries, *held],
         next_before_turn=begin if begin > 1 else None,
@@ -142,9 +142,9 @@ async def look(ctx: ObjectSharedContext, request: LookRequest) -> Look:
     """Show the state of the chat and the turns that may have changed since turn `after_turn`, the last known one that
     had closed and before which all had. For programs that show the chat; Restate keeps nothing of it."""
     conversation = await load(ctx)
-    if request.heal:
-        send_probe(ctx, conversation.session.open, delay=READ_PROBE_DELAY)
     turns = await load_changed(ctx, conversation, request)
+    if request.heal:
+        send_probe(ctx, conversation.session.open, delay=READ_PROBE_DELAY)  # the last command, see durable/here.py
     status = status_of(conversation.session, conversation.turns, get_settings().mode)
     return Look(status=status, turns=[view_of(turn) for turn in turns])
 

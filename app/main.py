@@ -44,6 +44,7 @@ from app.hosting.logs import set_up_logging
 from app.hosting.place import Place
 from app.hosting.serving import Site, require_installed, serve_sites
 from app.hosting.strangers import Strangers
+from app.live import open_hub, require_redis
 from app.live.hints import Hints
 from app.settings import Settings, explain, get_settings
 from app.text import printable
@@ -119,7 +120,7 @@ async def run_service(settings: Settings) -> None:
     Errors: UsageError when a port cannot be listened on, or anybody on the network could call it.
     """
     service = Site(build_app(settings), Place(settings.host, settings.port, "PORT"))
-    async with gateway(settings) as web, standing_by(service.place):
+    async with open_hub(), gateway(settings) as web, standing_by(service.place):
         await serve_sites([service, *web], server=settings.server)
 
 
@@ -131,6 +132,9 @@ async def run_workers(settings: Settings) -> None:
     require_callers_known(settings)
     require_users_known(settings)
     require_installed(settings.server)
+    require_redis(settings)
+    if settings.redis_url is None:
+        logger.info("WORKERS=%d and no REDIS_URL: who watches a chat sees no text as it is written", settings.workers)
     place, web = Place(settings.host, settings.port, "PORT"), web_place(settings)
     with ExitStack() as opened:
         notes = opened.enter_context(tempfile.TemporaryFile(buffering=0))
@@ -153,7 +157,7 @@ async def run_worker(settings: Settings, notes: int, listener: int, web_listener
         listener=socket.socket(fileno=listener),
         streams_per_connection=workers.STREAMS_PER_CONNECTION,
     )
-    async with gateway(settings, web_listener) as web:
+    async with open_hub(), gateway(settings, web_listener) as web:
         await serve_sites([service, *web], server=settings.server)
 
 

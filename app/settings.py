@@ -82,6 +82,9 @@ class Settings(BaseSettings):
         description="The HTTP server of the service; `granian` has to be installed, see operations",
     )
     workers: PositiveInt = Field(1, description="Processes of the service, which share `HOST` and `PORT`")
+    redis_url: SecretStr | None = Field(
+        None, description="A Redis or Valkey server by which several processes tell each other what runs, see live"
+    )
     restate_identity_keys: IdentityKeys = Field(
         None,
         description="Public keys of the Restate servers that may call the service, with commas between",
@@ -117,6 +120,9 @@ class Settings(BaseSettings):
         20, gt=0, description="How long a client may take to send the headers of a request, and then its body"
     )
     web_send_timeout_s: float = Field(30, gt=0, description="How long a client may not read before it is cut off")
+    openai_stop_on_disconnect: bool = Field(
+        False, description="Whether a client of the OpenAI-compatible endpoint that goes away stops its turn"
+    )
     web_url: str | None = Field(
         None, description="The gateway that the terminal client calls; else the one at `WEB_HOST` and `WEB_PORT`"
     )

@@ -6,6 +6,8 @@ Tools import `step`, `RetryPolicy` and `get_logger`; the rest is for the house.
 
 from app.durable.calls import Call
 from app.durable.driver import run_durably
+from app.durable.foreseen import abort_now, abortable
+from app.durable.here import is_here
 from app.durable.logs import get_logger, replaying
 from app.durable.loop.event_loop import DurableLoop
 from app.durable.steps import RetryPolicy, step, to_step_failed, to_terminal_error
@@ -15,9 +17,12 @@ __all__ = [
     "Call",
     "DurableLoop",
     "RetryPolicy",
+    "abort_now",
+    "abortable",
     "condition",
     "current_loop",
     "get_logger",
+    "is_here",
     "replaying",
     "run_durably",
     "step",

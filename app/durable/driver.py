@@ -11,6 +11,8 @@ import restate
 from restate import Context, TerminalError
 from restate.exceptions import SdkInternalBaseException
 
+from app.durable.ahead import ResultAhead
+from app.durable.here import attempt_here
 from app.durable.loop.event_loop import DurableLoop
 from app.durable.loop.futures import AttemptOver
 from app.durable.places import forget_place, furthest_place, note_place
@@ -29,6 +31,11 @@ async def run_durably(ctx: Context, main: Coroutine[Any, Any, T]) -> T:
     Errors: what `main` raises. TerminalError 409 if `main` let the cancellation through. TerminalError 500 if it waits
     for what can never happen, or raises what would end the process, such as SystemExit or KeyboardInterrupt.
     """
+    with attempt_here(ctx.request().id):
+        return await _run_attempt(ctx, main)
+
+
+async def _run_attempt(ctx: Context, main: Coroutine[Any, Any, T]) -> T:
     invocation_id = ctx.request().id
     seen = furthest_place(invocation_id)
     loop = DurableLoop(ctx, seen=seen)  # type: ignore[abstract]  # the rest of asyncio's loop refuses, see loop/event_loop.py
@@ -75,6 +82,9 @@ async def _run_until(loop: DurableLoop, awaited: asyncio.Task[Any], main: asynci
             raise TerminalError(f"{waiting} waits for something that no durable future can complete")
         try:
             completed, _ = await restate.wait_completed(*loop.pending)
+        except ResultAhead as known:
+            loop.complete(known.durable, known.result, None)
+            completed = []
         except TerminalError:  # waiting takes no values, so this can only be the cancellation
             if main is not None:
                 main.cancel()

@@ -16,6 +16,7 @@ from pydantic_core import PydanticSerializationError, to_json
 from restate import RunOptions, TerminalError
 from restate.serde import BytesSerde
 
+from app.durable.ahead import ResultsAhead
 from app.durable.waits import current_loop
 from app.errors import AgentError, StepFailed
 from app.text import clean, clean_data, shorten, words_of
@@ -61,6 +62,7 @@ async def step(
     timeout_s: float | None = None,
     retry: RetryPolicy = ONCE,
     salvage: bool = False,
+    ends: Callable[[T], bool] | None = None,
 ) -> T:
     """Run `action` on the real event loop and journal its result. A replay returns the journaled value.
 
@@ -71,13 +73,13 @@ async def step(
     if the process dies before its result is recorded.
     Cancelling the awaiting task cancels the action at once and waits for its end. With `salvage` the step then returns
     what the action returned in spite of the cancellation. Otherwise, and if it returned nothing, it raises
-    CancelledError.
+    CancelledError. If `ends(result)`, the step returns ahead of its record, and the code must end: see ahead.py.
     Errors: StepFailed after the last attempt, asyncio.CancelledError.
     """
     adapter: TypeAdapter[T] = TypeAdapter(result_type)
     for attempt in itertools.count(1):
         try:
-            return await _Attempt(name, action, adapter, timeout_s).outcome(salvage=salvage)
+            return await _Attempt(name, action, adapter, timeout_s, ends).outcome(salvage=salvage)
         except StepFailed as failure:
             delay_s = retry.delay_s(attempt, failure)
             if delay_s is None:
@@ -90,7 +92,12 @@ class _Attempt(Generic[T]):
     """One attempt of a step: one `ctx.run` whose closure can be aborted from durable code."""
 
     def __init__(
-        self, name: str, action: Callable[[], Awaitable[T]], adapter: TypeAdapter[T], timeout_s: float | None
+        self,
+        name: str,
+        action: Callable[[], Awaitable[T]],
+        adapter: TypeAdapter[T],
+        timeout_s: float | None,
+        ends: Callable[[T], bool] | None,
     ) -> None:
         self._action = action
         self._adapter = adapter
@@ -98,7 +105,10 @@ class _Attempt(Generic[T]):
         self._abort_requested = False
         self._running: asyncio.Task[Any] | None = None  # on the real loop, only in the process that runs the action
         loop = current_loop()
-        self._recorded = loop.wait_for(loop.ctx.run_typed(name, self._run, RunOptions(serde=BytesSerde())))
+        self._ends = ends
+        self._ahead = ResultsAhead(loop.ctx) if ends is not None else None
+        self._durable = loop.ctx.run_typed(name, self._run, RunOptions(serde=BytesSerde()))
+        self._recorded = loop.wait_for(self._durable)
 
     async def outcome(self, *, salvage: bool) -> T:
         """Return the recorded result. If cancelled meanwhile, abort the action and wait for the record all the same."""
@@ -140,7 +150,10 @@ class _Attempt(Generic[T]):
                 raise TimeoutError
             if running.cancelling() and not self._abort_requested:  # the same, while the attempt was ending
                 raise asyncio.CancelledError
-            return _to_json(self._adapter, value)
+            result = _to_json(self._adapter, value)
+            if self._ahead is not None and self._ends is not None and self._ends(value):
+                self._ahead.tell(self._durable, result)
+            return result
         except asyncio.CancelledError:
             if not self._abort_requested:
                 raise  # the attempt of the invocation has ended; the engine runs the action again

@@ -6,9 +6,11 @@ Changes what the libraries do in this process, once it is asked to. Serves nothi
 from collections import OrderedDict
 from typing import Any
 
+import h11
 import hypercorn.protocol
 from h2.connection import H2Connection
 from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
 from priority.priority import DeadlockError, MissingStreamError
 
 # Of 65536 for each connection, 120 bytes each and eight streams a turn: 18,000 turns kept 16 MiB. Only a frame that
@@ -20,6 +22,18 @@ def make_fit() -> None:
     """Make connections that are opened from here on survive late frames and forget streams that are over."""
     H2Connection.MAX_CLOSED_STREAMS = _REMEMBERED_STREAMS
     hypercorn.protocol.H2Protocol = _Forgiving  # type: ignore[attr-defined]
+    hypercorn.protocol.H11Protocol = _AsTold  # type: ignore[attr-defined]
+
+
+class _AsTold(H11Protocol):
+    """A connection that becomes one of HTTP/2 only where the configuration offers that.
+
+    Otherwise who begins so would hold a connection that nothing ends, or send headers that no limit holds for.
+    """
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        if "h2" in self.config.alpn_protocols:
+            await super()._check_protocol(event)
 
 
 class _Forgiving(H2Protocol):

@@ -210,6 +210,7 @@ def _config(site: Site, listener: socket.socket) -> Config:
         config.keep_alive_timeout = site.strangers.headers_within_s  # it begins with the connection, too
         config.h11_max_incomplete_size = site.strangers.max_header_bytes
         config.include_server_header = False
+        config.alpn_protocols = ["http/1.1"]
         return config
     # Restate multiplexes many invocations, each open for as long as it runs, over few connections: with the defaults
     # they would queue behind 100 streams, and a connection would be dropped after 1000 requests or 5 silent seconds.

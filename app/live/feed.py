@@ -68,12 +68,17 @@ class Reader(Generic[E]):
         self._place = feed.end
 
     async def next(self) -> list[E] | None:
-        """Return the events that were not read yet, as soon as there are some; None if some of them are lost.
+        """Return what `take` does, as soon as there is something."""
+        await self.ready()
+        return self.take()
 
-        Reading then goes on with what comes.
-        """
+    async def ready(self) -> None:
+        """Wait for an event that was not read yet."""
         while self._place == self._feed.end:
             await self._feed.added()
+
+    def take(self) -> list[E] | None:
+        """Return the events that were not read yet; None if some of them are lost. Reading goes on behind them."""
         events = self._feed.since(self._place)
         self._place = self._feed.end
         return events

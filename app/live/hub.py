@@ -14,6 +14,7 @@ from app.live.feed import Feed, Reader
 from app.live.running import Running
 
 LINGER_S = 5.0  # in which the text of a call that is over gets into the record, at the latest when its tools are over
+LOST_S = 3600.0  # after which what runs and says nothing is taken to run elsewhere, or to be dead
 FEED_EVENTS = 4000  # by which a watcher may be behind: two minutes of a fast LLM
 
 logger = logging.getLogger("live")
@@ -41,6 +42,9 @@ class Hub(Protocol):
     def subscribe(self, key: str) -> AbstractAsyncContextManager[Subscription]:
         """Watch the chat `key`."""
 
+    async def start(self) -> None:
+        """Begin to tell; in the event loop in which it will be used."""
+
     async def aclose(self) -> None:
         """Give up what it holds; nothing is told any more."""
 
@@ -53,6 +57,7 @@ class LocalHub:
         self._linger_s = linger_s
         self._channels: dict[str, _Channel] = {}
         self._unused: dict[str, float] = {}  # since when, the longest first
+        self._unwatched: dict[str, float] = {}  # in which something runs, the same
         self.reaches_all = alone
 
     def publish(self, key: str, event: LiveEvent) -> None:
@@ -76,9 +81,12 @@ class LocalHub:
             channel.watchers -= 1
             self._note_use(key, channel)
 
+    async def start(self) -> None:
+        """Nothing is to be done."""
+
     async def aclose(self) -> None:
-        self._channels.clear()
-        self._unused.clear()
+        for each in (self._channels, self._unused, self._unwatched):
+            each.clear()
 
     def _note_use(self, key: str, channel: "_Channel") -> None:
         """Note whether a chat is used, and drop those that were not for a while.
@@ -87,13 +95,15 @@ class LocalHub:
         """
         now = time.monotonic()
         self._unused.pop(key, None)
-        if not channel.used:
-            self._unused[key] = now
-        while self._unused:
-            longest, since = next(iter(self._unused.items()))
-            if now - since < self._linger_s:
-                return
-            del self._unused[longest], self._channels[longest]
+        self._unwatched.pop(key, None)
+        if not channel.watchers:
+            (self._unused if channel.running.idle else self._unwatched)[key] = now
+        self._drop(self._unused, now - self._linger_s)
+        self._drop(self._unwatched, now - LOST_S)
+
+    def _drop(self, since: dict[str, float], before: float) -> None:
+        while since and (key := next(iter(since))) is not None and since[key] <= before:
+            del since[key], self._channels[key]
 
 
 class _Channel:
@@ -103,10 +113,6 @@ class _Channel:
         self.running = Running(max_chars)
         self.feed: Feed[LiveEvent] = Feed(FEED_EVENTS)
         self.watchers = 0
-
-    @property
-    def used(self) -> bool:
-        return self.watchers > 0 or not self.running.idle
 
     def publish(self, event: LiveEvent) -> None:
         if isinstance(event, ChatChanged):

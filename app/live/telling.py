@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from app.live import get_hub
-from app.live.events import CallEnded, CallStarted, LiveEvent, TextAdded, TextId, ToolEnded, ToolStarted
+from app.live.events import CallEnded, CallStarted, LiveEvent, TextAdded, TextId, ToolEnded, ToolProgress, ToolStarted
 from app.turns.transcript import ToolCall, ToolItem
 
 logger = logging.getLogger("live")
@@ -54,6 +54,10 @@ class Teller:
             self._tell(ToolStarted(text_id, step.call_id, step.name, step.arguments))
         else:
             self._tell(ToolEnded(self._turn_id, step.call_id, step.content, step.outcome))
+
+    def progress(self, call_id: str, text: str) -> None:
+        """Tell how far a tool call is; from the action of a step."""
+        self._tell(ToolProgress(self._turn_id, call_id, text))
 
     def _tell(self, event: LiveEvent) -> None:
         try:

@@ -5,7 +5,7 @@ No I/O. It takes what real servers send, not only what the specification says th
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from app.errors import LLMRejected, LLMUnavailable
 from app.llm.calls import CallDrafts
@@ -26,13 +26,17 @@ class Failure(Stored):
 
 
 class Reply(Stored):
-    """What one LLM call gave. With a `failure` it is what had arrived before. Times are seconds since 1970."""
+    """What one LLM call gave. With a `failure` it is what had arrived before. Times are seconds since 1970.
+
+    `ended_by` is what ended the call before the engine had brought the word to.
+    """
 
     item: AssistantItem
     usage: Usage
     started_at: float
     ended_at: float
     failure: Failure | None = None
+    ended_by: Literal["cancellation", "steering"] | None = None
 
 
 class Draft:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from app.durable import RetryPolicy, get_logger, step
+from app.durable import RetryPolicy, abortable, get_logger, step
 from app.errors import LLMError, ReplyTooLong, StepFailed
 from app.llm import Failure, Reply
 from app.text import words_of
@@ -18,6 +18,8 @@ from app.turns.link import ChatLink
 from app.turns.transcript import AssistantItem, Finish, Usage, Wait
 
 logger = get_logger("agent_session")
+
+WORD_S = 5.0  # from the end of a call that was foreseen to the word that ended it
 
 
 class Attempts:
@@ -55,27 +57,50 @@ class Attempts:
 
     async def _attempt(self) -> Reply | None:
         """Return a reply: whole, partial if a steering message ended it or it failed, None if it never started."""
-        call = asyncio.create_task(step("LLM call", self._call, result_type=Reply, salvage=True))
+        call = asyncio.create_task(step("LLM call", self._call, result_type=Reply, salvage=True, ends=_is_cancelled))
         steered = asyncio.create_task(self._chat.steer.wait())
         try:
             await asyncio.wait((call, steered), return_when=asyncio.FIRST_COMPLETED)
-            return self._noted(await _ended(call))
+            reply = self._noted(await _ended(call))
         except asyncio.CancelledError:
             with suppress(StepFailed):  # the user's interrupt is what ends this turn
                 self._noted(await _ended(call))
             raise
         finally:
             steered.cancel()
+        if reply is not None and _is_cancelled(reply):
+            raise asyncio.CancelledError
+        if reply is not None and reply.ended_by == "steering":
+            await self._word()
+        return reply
+
+    async def _word(self) -> None:
+        """Wait for the ring of the chat that ended the call; it was foreseen, see durable/foreseen.py.
+
+        It comes within milliseconds, unless the chat's handler was killed in between: the turn then goes on.
+        """
+        if self._chat.steer.is_set():
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WORD_S):
+                await self._chat.steer.wait()
 
     async def _call(self) -> Reply:
         """The closure of the step: a failure is a result too, with the text that had arrived before it."""
         started_at = time.time()
+        call = asyncio.ensure_future(self._complete())  # a task of its own, as the step itself must not end by it
         try:
-            return await self._complete()
+            with abortable(self._chat.invocation_id, call) as foreseen:
+                reply = await call
+        except asyncio.CancelledError:
+            if foreseen.word is None:
+                raise
+            reply = _aborted(started_at)  # before it began
         except Exception as exc:
             if not isinstance(exc, LLMError):
                 logger.exception("Bug in an LLM call")
             return _failed(exc, started_at)
+        return reply.changed(ended_by=foreseen.word) if reply.item.finish is Finish.ABORTED else reply
 
     def _noted(self, reply: Reply | None) -> Reply | None:
         if reply is not None and (reply.failure is None or _has_content(reply)):
@@ -105,6 +130,17 @@ class Attempts:
 
 def _has_content(reply: Reply) -> bool:
     return bool(reply.item.tool_calls or reply.item.content.strip())
+
+
+def _is_cancelled(reply: Reply) -> bool:
+    """Return whether the turn ends by this reply, as the cancellation that is on its way will say."""
+    return reply.ended_by == "cancellation"
+
+
+def _aborted(started_at: float) -> Reply:
+    """Return the reply of a call that was ended before it began."""
+    item = AssistantItem(finish=Finish.ABORTED)
+    return Reply(item=item, usage=Usage(), started_at=started_at, ended_at=time.time())
 
 
 def _failed(exc: Exception, started_at: float) -> Reply:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from restate import ObjectContext, ObjectSharedContext
 
-from app.durable import get_logger
+from app.durable import abort_now, get_logger, is_here
 from app.settings import Settings
 from app.turns.addresses import PROBE, RUN, SETTLE, ring_name
 from app.turns.control import Cancel, Effect, OpenTurn, Probe, RingDoorbell, RingRun, Settle, Start
@@ -31,8 +31,11 @@ async def carry_out(ctx: ObjectContext, conversation: Conversation, settings: Se
 async def _do(ctx: ObjectContext, conversation: Conversation, effect: Effect, settings: Settings) -> None:
     match effect:
         case Cancel(invocation_id):
+            abort_now(invocation_id, "cancellation")
             ctx.cancel_invocation(invocation_id)
         case RingRun(invocation_id, number, steer, content):
+            if steer:
+                abort_now(invocation_id, "steering")
             ctx.resolve_signal(invocation_id, ring_name(number), Ring(steer=steer, content=content))
         case RingDoorbell(awakeable_id, steer, content):
             ctx.resolve_awakeable(awakeable_id, Ring(steer=steer, content=content))
@@ -53,8 +56,12 @@ async def _do(ctx: ObjectContext, conversation: Conversation, effect: Effect, se
 def send_probe(
     ctx: ObjectContext | ObjectSharedContext, turns: Iterable[OpenTurn], *, delay: timedelta | None = None
 ) -> None:
-    """Have the runs of these turns probed, now or later; while such a probe of the same runs is open, it is enough."""
-    refs = tuple(TurnRef(turn_id=turn.turn_id, invocation_id=turn.invocation_id) for turn in turns if turn.sent)
+    """Have the runs of these turns probed, now or later; while such a probe of the same runs is open, it is enough.
+
+    Later: not those that run in this process, and are alive. A probe costs as much as a third of a turn (measured).
+    """
+    sent = [turn for turn in turns if turn.sent and (delay is None or not is_here(turn.invocation_id))]
+    refs = tuple(TurnRef(turn_id=turn.turn_id, invocation_id=turn.invocation_id) for turn in sent)
     if refs:
         names = " ".join([*(ref.invocation_id for ref in refs), "" if delay is None else "later"])
         same = hashlib.sha256(names.encode()).hexdigest()

@@ -38,6 +38,7 @@ class ChatLink:
         self._started_at: float | None = None
         self._ended_at: float | None = None
         self.in_doubt = True
+        self.invocation_id = self._ref.invocation_id
         self.name = f"{ctx.key()} (turn {turn_id})"
         self.rung = asyncio.Event()
         self.steer = asyncio.Event()

@@ -5,11 +5,13 @@ Knows tools and results; not the LLM, the chat or the turn.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from app.durable import get_logger
 from app.errors import AgentError
 from app.text import clean, shorten, words_of
 from app.tools import Tool
+from app.tools.progress import tells
 from app.turns.context import synthetic_result
 from app.turns.transcript import ToolCall, ToolItem, ToolOutcome
 
@@ -21,7 +23,7 @@ LOGGED_CHARS = 200  # of the arguments
 class ToolCalls:
     """The calls of one assistant item. `owner` is whose they are, for the log.
 
-    `tell` is given each call that begins, and what it gave.
+    `tell` is given each call that begins, and what it gave; `progress` the id of a call and how far its tool is.
 
     Durable: tools run on the durable loop, in a replay exactly as before.
     """
@@ -34,12 +36,14 @@ class ToolCalls:
         max_result_chars: int,
         owner: str = "nobody",
         tell: Callable[[ToolCall | ToolItem], None] = lambda _: None,
+        progress: Callable[[str, str], None] = lambda _, __: None,
     ) -> None:
         self._calls = calls
         self._tools = tools
         self._max_result_chars = max_result_chars
         self._owner = owner
         self._tell = tell
+        self._progress = progress
         self._started: set[str] = set()
         self._results: dict[str, ToolItem] = {}
 
@@ -76,6 +80,7 @@ class ToolCalls:
             self._started.add(call.call_id)
             logger.info("Calling tool %s for %s: %s", call.name, self._owner, shorten(call.arguments, LOGGED_CHARS))
             self._tell(call)
+            tells.set(partial(self._progress, call.call_id))  # for this task alone
             content, outcome = await self._call(call)
         content = clean(content)
         if len(content) > self._max_result_chars:

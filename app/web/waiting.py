@@ -5,6 +5,7 @@ Changes nothing: when nobody waits any more, the turn goes on.
 
 import asyncio
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 from app.web.gateway import Gateway
@@ -30,12 +31,12 @@ async def reply_to(gateway: Gateway, key: str, message_id: str, wait_s: float) -
         left_s = deadline - time.monotonic()
         if reply is not None or left_s <= 0 or gateway.ending.is_set():
             return reply
-        run = await _run_of(gateway, key) if looks == 0 else None
+        run = await _run_of(gateway, key)
         if run is not None:
-            await gateway.ingress.wait_for_end(run, left_s)
-        pause = _PAUSES_S[min(looks, len(_PAUSES_S) - 1)]
-        looks = 0 if run is None and looks == len(_PAUSES_S) else looks + 1
-        await asyncio.sleep(min(pause, max(deadline - time.monotonic(), 0)))
+            await _first_of(gateway.ingress.wait_for_end(run, left_s), gateway.ending.wait())
+        # Right behind the end of a run the chat has heard of it, or will within milliseconds.
+        looks = 0 if run is not None else looks + 1
+        await asyncio.sleep(min(_PAUSES_S[min(looks, len(_PAUSES_S) - 1)], max(deadline - time.monotonic(), 0)))
 
 
 def reply_in(entries: list[Entry], message_id: str) -> list[Entry] | None:
@@ -47,6 +48,17 @@ def reply_in(entries: list[Entry], message_id: str) -> list[Entry] | None:
     if entries[place].get("held") or any(entry["status"] in _OPEN for entry in turn):
         return None
     return [entry for entry in entries[place + 1 :] if entry in turn and entry["role"] != "user"]
+
+
+async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of `waits` is over. The others are cancelled."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _run_of(gateway: Gateway, key: str) -> str | None:

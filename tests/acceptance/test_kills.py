@@ -22,6 +22,7 @@ pytestmark = pytest.mark.invariant
 SEED = int(os.environ.get("KILL_SEED", str(random.SystemRandom().randrange(10**6))))
 CHATS = int(os.environ.get("KILL_CHATS", "6"))
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))
+SHAPED_EVERY = 0.4  # share of the messages behind which somebody stops, holds or resumes
 MODES = ("INTERRUPT", "INCORPORATE", "QUEUE", "STEER", "ROLLBACK")
 ANSWERED_WITHIN_S = 20
 
@@ -50,25 +51,53 @@ async def hurt(chat: Chat, choices: random.Random) -> None:
             await chat.server.end_if_open(row["id"], way)
 
 
-async def say_all(chat: Chat, contents: list[str], choices: random.Random) -> None:
-    """Send messages at random moments; one whose own invocation is killed is not accepted."""
+async def say_all(chat: Chat, contents: list[str], choices: random.Random) -> list[str]:
+    """Send messages at random moments; return those that were accepted: not one whose own invocation is killed."""
+    accepted = []
     for content in contents:
         await asyncio.sleep(choices.random() * 0.15)
-        await chat.post("process_user_message", {"content": content, "mode": choices.choice(MODES)})
+        message = {"content": content, "mode": choices.choice(MODES), "message_id": content}
+        if (await chat.post("process_user_message", message)).is_success:
+            accepted.append(content)
+        if choices.random() < SHAPED_EVERY:
+            handler, body = shaping(choices, content)
+            await chat.post(handler, body)
+    return accepted
+
+
+def shaping(choices: random.Random, message_id: str) -> tuple[str, dict[str, str]]:
+    """Return what somebody may do who has just sent a message: a handler and its input."""
+    return choices.choice(
+        [
+            ("stop", {"queue": "hold"}),
+            ("stop", {"queue": "send"}),
+            ("hold_queued_message", {"message_id": message_id}),
+            ("promote_queued_message", {"message_id": message_id}),
+            ("resume", {}),
+        ]
+    )
 
 
 async def live_and_be_hurt(chat: Chat, choices: random.Random) -> None:
-    """Talk, be hurt meanwhile, some rounds long; after each the next contact, of any kind, must heal the chat."""
+    """Talk, be hurt meanwhile, some rounds long; after each the next contact, of any kind, must heal the chat.
+
+    In the end what is held is resumed, and every message stands in the chat once.
+    """
+    expected: set[str] = set()
     for n in range(ROUNDS):
         talk = asyncio.create_task(say_all(chat, [f"{n}.{m}" for m in range(3)], choices))
         for _ in range(choices.randrange(1, 4)):
             await asyncio.sleep(choices.random() * 0.3)
             await hurt(chat, choices)
-        await talk
+        expected.update(await talk)
         if choices.random() < 0.3:
-            await chat.call("stop")
+            expected.difference_update((await chat.call("stop"))["withdrawn"])
         receipt = await chat.say(f"next {n}", choices.choice(MODES))
         await answered(chat, receipt["message_id"])
+    await chat.call("resume")
+    await answered(chat, (await chat.say("last", choices.choice(MODES)))["message_id"])
+    assert (await chat.status())["held"] == []
+    assert expected <= {entry.get("message_id") for entry in await chat.entries(limit=200)}
 
 
 async def answered(chat: Chat, message_id: str) -> None:
@@ -77,6 +106,8 @@ async def answered(chat: Chat, message_id: str) -> None:
     entries = await chat.entries(limit=200)
     places = [n for n, entry in enumerate(entries) if entry.get("message_id") == message_id]
     assert len(places) == 1, (message_id, lines)
+    ids = [entry["message_id"] for entry in entries if entry["role"] == "user"]
+    assert len(ids) == len(set(ids)), lines
     after = entries[places[0] + 1 :]
     assert [entry for entry in after if entry["role"] == "assistant" and entry["status"] == "completed"], lines
 

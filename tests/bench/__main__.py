@@ -14,7 +14,7 @@ from typing import Any
 
 from app.errors import UsageError
 from app.hosting.stack import find_restate_server
-from tests.bench import background, bars, capacity, chat, floor, ours, ours_alone, reference, side_by_side
+from tests.bench import background, bars, capacity, chat, floor, live, ours, ours_alone, reference, side_by_side
 from tests.bench.compare import FLOOR, OTHER, OURS, alternate, comparisons
 from tests.bench.contender import Launcher, running
 from tests.bench.figures import Comparison, Figure, comparison_table, table, write_json
@@ -50,13 +50,14 @@ async def main(parts: list[str], settings: Mapping[str, str]) -> int:
 
 async def alone(parts: list[str]) -> int:
     """Measure this checkout, in figures that hold on this machine."""
-    check_known(parts, [*CHAT_PARTS, *background.PARTS, *capacity.PARTS])
+    check_known(parts, [*CHAT_PARTS, *background.PARTS, *capacity.PARTS, *live.PARTS])
     binary = find_restate_server(os.environ.get("RESTATE_SERVER"))
     figures: list[Figure] = []
     benches: tuple[tuple[Any, dict[str, Part]], ...] = (
         (chat.running, CHAT_PARTS),
         (background.running, background.PARTS),
         (capacity.running, capacity.PARTS),
+        (live.running, live.PARTS),
     )
     with tempfile.TemporaryDirectory() as folder:
         for start, known in benches:

@@ -44,7 +44,8 @@ async def test_message_id_with_another_text_is_a_conflict(chat: Chat, gate: Gate
 
 
 @pytest.mark.parametrize("body", [{}, {"turn_id": 1}])
-async def test_stop_ends_the_turn(chat: Chat, gate: Gate, body: dict[str, int]) -> None:
+@pytest.mark.usefixtures("gate")
+async def test_stop_ends_the_turn(chat: Chat, body: dict[str, int]) -> None:
     """`stop` ends the open turn, withdraws what waits and names it; the next message is answered."""
     queued = await chat.say("second", "QUEUE")
     handed_in = await chat.say("third", "INCORPORATE")
@@ -53,11 +54,9 @@ async def test_stop_ends_the_turn(chat: Chat, gate: Gate, body: dict[str, int]) 
 
     withdrawn = [queued["message_id"], handed_in["message_id"]]
     assert stopped == {"stopped": True, "turn_id": 1, "withdrawn": withdrawn}
-    if chat.always_replay:
-        gate.open()
     lines = await chat.idle()
     assert [content for role, content, _ in lines if role == "user"] == ["first"]
-    assert lines[0][2] == ("completed" if chat.always_replay else "interrupted")
+    assert lines[0][2] == "interrupted"
     await chat.say("fourth")
     assert (await chat.idle())[-1][0] == "assistant"
 
@@ -172,8 +171,7 @@ async def test_waiting_message_is_promoted(chat: Chat, gate: Gate) -> None:
     await chat.say("third", "QUEUE", message_id="b")
 
     assert await chat.call("promote_queued_message", message_id="b") == {"result": "applied"}
-    if not chat.always_replay:
-        await chat.aborted(chat.requests[0])
+    await chat.aborted(chat.requests[0])
     gate.open()
     lines = await chat.idle()
 
@@ -236,8 +234,7 @@ async def test_forget_erases(chat: Chat, gate: Gate) -> None:
     """`forget` ends everything and erases the chat; what its run still reports changes nothing."""
     await chat.say("second", "QUEUE")
     await chat.call("forget")
-    if not chat.always_replay:
-        await chat.aborted(chat.requests[0])
+    await chat.aborted(chat.requests[0])
     gate.open()
     await chat.nothing_runs()
 

@@ -7,7 +7,7 @@ import pytest
 from app.hosting.stack import ROOT
 from tests.support.chat import Chat
 from tests.support.eventually import eventually
-from tests.support.llm_server import Gate, Plan
+from tests.support.llm_server import Call, Gate, Plan
 
 MODES = ["INTERRUPT", "ROLLBACK", "INCORPORATE", "STEER", "QUEUE", "REJECT"]
 
@@ -145,12 +145,12 @@ async def test_run_killed_while_it_is_interrupted(chat: Chat) -> None:
     """A turn that is killed while it is being interrupted ends as interrupted, and the new turn answers."""
     if not chat.always_replay:
         pytest.skip("an interrupted run ends within milliseconds there, too soon to kill it")
-    gate = Gate()
-    await chat.begin(Plan(gate=gate))
+    task = Call("execute_task", '{"task": "a task"}', "call_1")  # a tool hears of the interrupt when it has ended
+    await chat.begin(Plan(text=(), calls=[task], finish_reason="tool_calls"))
+    await chat.tools_started(1)
     invocation_id = await chat.running_invocation()
     await chat.say("second")
     await chat.server.kill(invocation_id)
-    gate.open()
 
     lines = await chat.idle(timeout_s=5)
     assert users(lines) == ["first", "second"]

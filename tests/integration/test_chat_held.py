@@ -245,3 +245,60 @@ async def test_held_messages_survive_the_version_before(chat: Chat, gate: Gate) 
     await chat.call("stop", queue="send")
 
     assert users(await chat.idle()) == ["first", "meanwhile", "second", "third"]
+
+
+async def test_holding_costs_a_message_nothing(chat: Chat, gate: Gate) -> None:
+    """A message to a chat where something is held has the journal entries of one where nothing ever was, no more reads.
+
+    It reads its receipt and `session`.
+    """
+    gate.open()
+    await chat.idle()
+    await chat.say("plain", message_id="plain")
+    await chat.idle()
+    another = Gate()
+    chat.script(Plan(gate=another))
+    await chat.say("long", message_id="long")
+    await chat.say("waits", "QUEUE", message_id="waits")
+    assert (await chat.call("stop", **KEEPS))["held"] == ["waits"]
+    another.open()
+    await chat.idle()
+    await chat.say("beside", message_id="beside")
+    await chat.idle()
+
+    _, plain, _, _, beside = await entries_of_messages(chat)
+
+    assert plain == beside
+    assert len([entry for entry in plain if entry == "Command: GetLazyState"]) == 2, plain
+
+
+async def entries_of_messages(chat: Chat) -> list[list[str]]:
+    """Return the types of the journal entries of each message's handler, in the order in which they were sent."""
+    rows = await chat.server.query(
+        "SELECT j.id AS id, j.entry_type AS type FROM sys_journal j JOIN sys_invocation i ON i.id = j.id "  # noqa: S608 - ours
+        f"WHERE i.target_service_key = '{chat.key}' AND i.target_handler_name = 'process_user_message' "
+        "ORDER BY i.created_at, j.index"
+    )
+    journals: dict[str, list[str]] = {}
+    for row in rows:
+        journals.setdefault(row["id"], []).append(row["type"])
+    return list(journals.values())
+
+
+@pytest.mark.parametrize("queue", ["hold", "send"])
+async def test_stops_right_after_messages(chat: Chat, queue: str) -> None:
+    """`stop` right behind a message, before anything is known of its run, and once more, loses and doubles nothing."""
+    for n in range(5):
+        await chat.say(f"message {n}")
+        await chat.call("stop", queue=queue)
+        assert (await chat.call("stop", queue=queue))["stopped"] is False
+    await chat.idle()
+    await chat.nothing_runs()
+
+    await chat.call("resume")
+    await chat.say("last", "QUEUE")
+
+    lines = await chat.idle()
+    assert users(lines) == [*(f"message {n}" for n in range(5)), "last"]
+    assert lines[-1][::2] == ("assistant", "completed")
+    assert "\n\n".join(chat.requests[-1].user_texts) == "\n\n".join(users(lines))

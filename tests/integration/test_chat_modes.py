@@ -25,6 +25,7 @@ async def test_message_is_answered(chat: Chat) -> None:
         "turn_id": 1,
         "status": "completed",
         "partial": False,
+        "index": 0,
         "message_id": receipt["message_id"],
     }
     assert (assistant["turn_id"], assistant["partial"]) == (1, False)
@@ -49,7 +50,7 @@ async def test_next_turn_sees_the_one_before(chat: Chat) -> None:
 @pytest.mark.parametrize("mode", ["INTERRUPT", "ROLLBACK"])
 async def test_interrupt_during_the_call(chat: Chat, mode: str) -> None:
     """INTERRUPT aborts the HTTP request at once, keeps the partial text, marked, and answers in a new turn; ROLLBACK
-    does the same, but the turn leaves the LLM's context. Under always-replay the call's completion wins."""
+    does the same, but the turn leaves the LLM's context."""
     chat.script(SLOW)
     await chat.say("first")
     request = await chat.streaming(1)
@@ -59,32 +60,27 @@ async def test_interrupt_during_the_call(chat: Chat, mode: str) -> None:
 
     assert receipt["decision"] == ("interrupted" if mode == "INTERRUPT" else "rolled_back")
     assert receipt["turn_id"] == 2
-    if chat.always_replay:
-        ended, text, seen = "completed", "Once upon a time.", ["first", "second"]
-    else:
-        await chat.aborted(request)
-        assert request.disconnected_at is not None
-        assert request.disconnected_at - sent < ABORT_WITHIN_S
-        ended, text = ("interrupted" if mode == "INTERRUPT" else "rolled_back"), "Once "
-        seen = ["first", "second"] if mode == "INTERRUPT" else ["second"]
+    await chat.aborted(request)
+    assert request.disconnected_at is not None
+    assert request.disconnected_at - sent < ABORT_WITHIN_S
+    ended = "interrupted" if mode == "INTERRUPT" else "rolled_back"
+    seen = ["first", "second"] if mode == "INTERRUPT" else ["second"]
     lines = await chat.idle()
     assert lines == [
         ("user", "first", ended),
-        ("assistant", text, ended),
+        ("assistant", "Once ", ended),
         ("user", "second", "completed"),
         ("assistant", f"answer to: {'; '.join(seen)}", "completed"),
     ]
     assert chat.requests[1].user_texts == seen
     partial = [entry["partial"] for entry in await chat.entries()]
-    assert partial == [False, not chat.always_replay, False, False]
+    assert partial == [False, True, False, False]
     usage = (await chat.turn(1))["usage"]
-    assert (usage["calls"], usage["unmetered_calls"]) == (1, 0 if chat.always_replay else 1)
+    assert (usage["calls"], usage["unmetered_calls"]) == (1, 1)
 
 
 async def test_interrupted_text_is_marked_for_the_llm(chat: Chat) -> None:
     """The LLM sees its partial text with the mark that it was interrupted."""
-    if chat.always_replay:
-        pytest.skip("a completion wins every race there")
     chat.script(SLOW)
     await chat.say("first")
     await chat.streaming(1)
@@ -100,13 +96,8 @@ async def test_interrupted_text_is_marked_for_the_llm(chat: Chat) -> None:
 
 async def test_interrupt_before_the_first_word(chat: Chat) -> None:
     """A turn that is interrupted before the LLM said a word leaves its message, and no empty text."""
-    gate = Gate()
-    await chat.begin(Plan(gate=gate))
+    await chat.begin(Plan(gate=Gate()))
     await chat.say("second")
-    if chat.always_replay:
-        gate.open()
-        assert (await chat.idle())[1] == ("assistant", "Hello there.", "completed")
-        return
 
     assert await chat.idle() == [
         ("user", "first", "interrupted"),
@@ -179,17 +170,16 @@ async def test_steer_during_the_call(chat: Chat) -> None:
 
     receipt = await chat.say("second", "STEER")
     assert (receipt["turn_id"], receipt["decision"]) == (1, "steered")
-    if not chat.always_replay:
-        await chat.aborted(request)
+    await chat.aborted(request)
 
     assert await chat.idle() == [
         ("user", "first", "completed"),
-        ("assistant", "Once upon a time." if chat.always_replay else "Once ", "completed"),
+        ("assistant", "Once ", "completed"),
         ("user", "second", "completed"),
         ("assistant", "answer to: first; second", "completed"),
     ]
     entries = await chat.entries()
-    assert [entry["partial"] for entry in entries] == [False, not chat.always_replay, False, False]
+    assert [entry["partial"] for entry in entries] == [False, True, False, False]
     assert {entry["turn_id"] for entry in entries} == {1}
 
 
@@ -200,8 +190,7 @@ async def test_steer_behind_an_incorporate(chat: Chat) -> None:
     request = await chat.streaming(1)
     await chat.say("second", "INCORPORATE")
     await chat.say("third", "STEER")
-    if not chat.always_replay:
-        await chat.aborted(request)
+    await chat.aborted(request)
     await chat.idle()
 
     assert chat.requests[1].user_texts == ["first", "second\n\nthird"]
@@ -210,14 +199,11 @@ async def test_steer_behind_an_incorporate(chat: Chat) -> None:
 
 async def test_steer_before_the_first_word(chat: Chat) -> None:
     """STEER before the LLM said a word starts the iteration again, with both messages."""
-    gate = Gate()
-    await chat.begin(Plan(text=["first answer"], gate=gate))
+    await chat.begin(Plan(text=["first answer"], gate=Gate()))
     await chat.say("second", "STEER")
-    if chat.always_replay:
-        gate.open()
     lines = await chat.idle()
 
-    assert chat.requests[1].user_texts == (["first", "second"] if chat.always_replay else ["first\n\nsecond"])
+    assert chat.requests[1].user_texts == ["first\n\nsecond"]
     assert lines[-1][2] == "completed"
 
 

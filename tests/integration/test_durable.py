@@ -5,8 +5,11 @@ only after its running actions have ended, so a completion wins every race.
 """
 
 import asyncio
+import time
 from collections import Counter
 
+from app.turns.attempts import WORD_S
+from tests.support.eventually import eventually
 from tests.support.probe import Probe
 
 
@@ -99,6 +102,29 @@ async def test_salvage_keeps_the_partial_result(probe: Probe) -> None:
     assert set(words) == {"word"}
     assert len(words) == probe.count("word")
     assert len(words) < 200 or probe.server.always_replay
+
+
+async def test_result_ahead_of_its_record_is_what_a_replay_finds(probe: Probe) -> None:
+    """What follows from a result that was not recorded yet fits the journal: the step has run once."""
+    invocation_id = await probe.send("ends_ahead")
+    await probe.signal(invocation_id, "meanwhile")
+
+    status, result = await probe.outcome(invocation_id)
+
+    assert status == 200, result
+    assert probe.count("last") == 1
+    assert probe.count("attempt") == 2
+    assert await eventually(lambda: [line for line in probe.actions if "sent" in line]) == [f"sent {result}"]
+
+
+async def test_call_that_was_ended_in_vain_is_not_waited_for_in_vain(probe: Probe) -> None:
+    """A call that was to be steered, by a ring that never came, ends with what had arrived, and the turn goes on."""
+    began = time.monotonic()
+
+    assert await probe.result("foreseen_steering") == "so far, steering"
+
+    assert WORD_S <= time.monotonic() - began < WORD_S + 5
+    assert probe.count("aborted") == 1
 
 
 async def test_sibling_aborts_a_step(probe: Probe) -> None:

@@ -14,14 +14,18 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import hypercorn
 import hypercorn.asyncio
 import restate
 
-from app.durable import RetryPolicy, condition, current_loop, get_logger, run_durably, step, wait_for
+from app.durable import RetryPolicy, abort_now, condition, current_loop, get_logger, run_durably, step, wait_for
 from app.errors import DeterminismError, StepFailed
+from app.llm import Reply
+from app.turns.attempts import Attempts
+from app.turns.link import ChatLink
+from app.turns.transcript import AssistantItem, Finish, Usage
 
 probe = restate.Service("Probe")
 logger = get_logger("probe")
@@ -194,6 +198,55 @@ async def steered(label: str) -> str:
     call.cancel()
     first = await call
     return f"{first}, {await step('next', action(f'{label} next'), result_type=str)}"
+
+
+@handler
+async def ends_ahead(label: str) -> str:
+    """End by the result of a step, ahead of its record; the first attempt breaks after a command that follows."""
+
+    async def last() -> str:
+        await asyncio.sleep(0.05)
+        did(f"{label} last")
+        return str(time.monotonic_ns())  # another one, if it ran again
+
+    signal = wait_for(current_loop().ctx.signal("event", type_hint=str))
+    result = await step("last", last, result_type=str, ends=lambda _: True)
+    signal.cancel()
+    current_loop().ctx.generic_send("Probe", "did_send", f'"{label} sent {result}"'.encode())
+    did(f"{label} attempt")
+    if actions().count(f"{label} attempt") == 1:
+        raise ConnectionError("broken on purpose")
+    return result
+
+
+@handler
+async def foreseen_steering(label: str) -> str:
+    """End an LLM call as the handler of a chat does that is killed before it has rung the run."""
+    invocation_id = current_loop().ctx.request().id
+
+    async def complete() -> Reply:
+        began = time.time()
+        try:
+            abort_now(invocation_id, "steering")
+            await asyncio.sleep(30)
+        except asyncio.CancelledError:
+            did(f"{label} aborted")
+        item = AssistantItem(content="so far", finish=Finish.ABORTED)
+        return Reply(item=item, usage=Usage(calls=1), started_at=began, ended_at=time.time())
+
+    chat = ChatLink(cast(restate.ObjectContext, _Keyed(current_loop().ctx)), 1)
+    reply = await Attempts(chat, complete, max_attempts=1).reply()
+    return f"{reply.item.content}, {reply.ended_by}" if reply is not None else "nothing"
+
+
+class _Keyed:
+    """The context of a service, with the key that a chat has."""
+
+    def __init__(self, ctx: restate.Context) -> None:
+        self.request = ctx.request
+
+    def key(self) -> str:
+        return "a chat"
 
 
 @handler
@@ -462,6 +515,11 @@ async def waits_busily(_label: str) -> None:
 @probe.handler()
 async def send_signal(ctx: restate.Context, signal: dict[str, str]) -> None:
     ctx.resolve_signal(signal["invocation_id"], "event", signal["value"])
+
+
+@probe.handler()
+async def did_send(_: restate.Context, what: str) -> None:
+    did(what)
 
 
 app = restate.app([probe])

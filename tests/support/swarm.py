@@ -38,13 +38,17 @@ class BusyLLM:
 
 @dataclass
 class Person:
-    """One person with one chat. `sent` are the tokens of accepted messages, in the order of their receipts."""
+    """One person with one chat. `sent` are the tokens of accepted messages, in the order of their receipts.
+
+    Behind this share of them, `holds`, the person sets aside what waits, and has it sent before the next message.
+    """
 
     ingress_url: str
     key: str
     modes: Sequence[str]
     choices: random.Random
     gap_s: float
+    holds: float = 0
     sent: list[str] = field(default_factory=list)
     decisions: list[str] = field(default_factory=list)
 
@@ -52,8 +56,10 @@ class Person:
         """Send messages with random gaps and modes, each until it is accepted or refused."""
         async with local_http() as http:
             for n in range(messages):
-                await asyncio.sleep(self.choices.random() ** 2 * self.gap_s)
+                await self._pause()
                 await self._say(http, f"<{self.key}.{n}>", self.choices.choice(self.modes))
+                if self.choices.random() < self.holds and self.sent:
+                    await self._hold_and_send(http)
 
     async def wait_for_answer(self, timeout_s: float) -> dict[str, Any]:
         """Wait until the chat is idle, send one more message, and return the history once it is answered."""
@@ -68,6 +74,20 @@ class Person:
             await self._say(http, f"<{self.key}.last>", "QUEUE")
             await eventually(idle, timeout_s=timeout_s, every_s=0.1)
             return await self._call(http, "get_chat_history", {"limit": 200})
+
+    async def _hold_and_send(self, http: httpx.AsyncClient) -> None:
+        await self._pause()
+        if self.choices.random() < 0.7:
+            await self._call(http, "stop", {"queue": self.choices.choice(["hold", "hold", "send"])})
+        else:
+            await self._call(http, "hold_queued_message", {"message_id": self.sent[-1]})
+        await self._pause()
+        if self.choices.random() < 0.5:
+            await self._call(http, "stop", {"queue": "send"})
+        await self._call(http, "resume", {})
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self.choices.random() ** 2 * self.gap_s)
 
     async def _say(self, http: httpx.AsyncClient, token: str, mode: str) -> None:
         body = {"content": f"please {token}", "mode": mode, "message_id": token}

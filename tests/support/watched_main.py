@@ -20,7 +20,7 @@ from app import main
 from app.hosting.logs import set_up_logging
 from app.hosting.place import Place
 from app.hosting.serving import serve_until_stopped
-from app.live import get_hub
+from app.live import get_hub, open_hub
 from app.settings import get_settings
 from app.web.watch import IngressReads, Views
 
@@ -56,7 +56,8 @@ async def serve() -> None:
     settings = get_settings()
     set_up_logging(settings.log_level)
     app = main.build_app(settings)
-    await serve_until_stopped(Watchable(app), Place(settings.host, settings.port, "PORT"), server=settings.server)
+    async with open_hub():
+        await serve_until_stopped(Watchable(app), Place(settings.host, settings.port, "PORT"), server=settings.server)
 
 
 if __name__ == "__main__":

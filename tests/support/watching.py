@@ -9,7 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from app.hosting.stack import ROOT
+from app.web.watch import Views
 from tests.support.eventually import eventually
 from tests.support.llm_server import delta
 from tests.support.process import local_http
@@ -130,6 +133,25 @@ async def watching(url: str, key: str) -> AsyncIterator[Watching]:
             await task
 
 
+@asynccontextmanager
+async def watching_from(views: Views, key: str) -> AsyncIterator[Watching]:
+    """As `watching`, in this process: a watcher that outlives every service."""
+    watcher = Watching()
+
+    async def watch() -> None:
+        async with views.watch(key) as events:
+            async for event in events:
+                watcher.take(type(event).__name__, to_jsonable_python(event))
+
+    task = asyncio.create_task(watch())
+    try:
+        yield watcher
+        assert not watcher.faults, watcher.faults
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def _watch(url: str, key: str, watcher: Watching) -> None:
     async with local_http(timeout_s=300) as http, http.stream("GET", f"{url}/watch/{key}") as answer:
         async for line in answer.aiter_lines():
@@ -151,4 +173,5 @@ def stamped(count: int) -> Iterator[bytes]:
 
 def delays(watcher: Watching) -> list[float]:
     """Return the seconds from the LLM server to a watcher, of each piece of text of `stamped`."""
-    return [each.at - float(each.event["text"].split()[-1]) for each in watcher.seen if each.kind == "TextAdded"]
+    texts = [(each.at, each.event["text"]) for each in watcher.seen if each.kind == "TextAdded"]
+    return [at - float(sent_at) for at, text in texts for sent_at in text.split()]

@@ -1,6 +1,8 @@
 """A chat as a person reads it: the lines of a turn."""
 
-from app.turns.history import entries_of
+from app.turns.control import Session
+from app.turns.history import entries_of, entries_of_held, status_of
+from app.turns.modes import Mode
 from app.turns.transcript import (
     AssistantItem,
     Finish,
@@ -82,3 +84,29 @@ def test_outcome_of_a_tool_is_shown() -> None:
 def test_withdrawn_turn_has_no_lines() -> None:
     """A turn that was withdrawn before it began leaves no lines."""
     assert entries(Turn(turn_id=1, status=TurnStatus.WITHDRAWN)) == []
+
+
+def test_held_messages_are_lines_of_no_turn() -> None:
+    """A held message is a queued line that says so, with the number that the next turn will have."""
+    held = (Message(message_id="m2", content="later", mode=Mode.STEER),)
+    session = Session(last_turn_id=3, held=held)
+
+    assert [entry.model_dump(mode="json") for entry in entries_of_held(session)] == [
+        {
+            "role": "user",
+            "content": "later",
+            "turn_id": 4,
+            "status": "queued",
+            "partial": False,
+            "message_id": "m2",
+            "held": True,
+        }
+    ]
+    status = status_of(session, {}, Mode.INTERRUPT).model_dump(mode="json")
+    assert (status["held"], status["busy"]) == ([{"message_id": "m2", "content": "later", "mode": "STEER"}], False)
+
+
+def test_session_of_a_version_that_holds_nothing_has_no_held_lines() -> None:
+    """A chat whose state does not say what is held shows nothing held."""
+    assert list(entries_of_held(Session(last_turn_id=3))) == []
+    assert status_of(Session(), {}, Mode.INTERRUPT).held == []

@@ -62,6 +62,7 @@ LAYERS = (
     ("web",),
     ("web.agui",),
     ("web.openai",),
+    ("web.agents",),
     ("web.app",),
     ("hosting.stack", "hosting.rollout", "hosting.workers"),
     ("terminal",),  # a client: it knows the gateway by its routes only

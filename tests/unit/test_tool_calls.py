@@ -8,6 +8,7 @@ import pytest
 
 from app.errors import StepFailed, UsageError
 from app.tools import Tool, by_name, tool
+from app.tools.progress import progress
 from app.turns.tool_calls import ToolCalls
 from app.turns.transcript import ToolCall, ToolItem, ToolOutcome
 from tests.support.eventually import eventually
@@ -198,3 +199,41 @@ async def test_long_result_is_cut(workshop: Workshop) -> None:
     result = await run_one(calls_of(1)[0], workshop.tool(), limit=4)
 
     assert result.content == "resu\n[cut off: 8 characters]"
+
+
+async def test_progress_is_that_of_its_call() -> None:
+    """Each call of a tool tells how far it is under its own id, also where calls run side by side."""
+    told: list[tuple[str, str]] = []
+
+    @tool
+    async def climb(n: int) -> str:
+        """Climb."""
+        tell = progress()
+        await asyncio.sleep(0)
+        tell(f"step {n}")
+        return "up"
+
+    calls = [ToolCall(call_id=f"c{n}", name="climb", arguments=f'{{"n": {n}}}') for n in range(3)]
+    tools = ToolCalls(
+        calls, by_name(climb), max_result_chars=100, progress=lambda call_id, text: told.append((call_id, text))
+    )
+    await tools.run(concurrency=3, skip=asyncio.Event())
+    assert told == [("c0", "step 0"), ("c1", "step 1"), ("c2", "step 2")]
+    progress()("nobody hears this")
+
+
+async def test_each_call_is_told_to_begin_and_to_end() -> None:
+    """Of a call that runs its beginning and its result are told; of a cancelled one that it may have run."""
+    told: list[ToolCall | ToolItem] = []
+    workshop = Workshop()
+    calls = calls_of(2)
+    running = ToolCalls(calls, by_name(workshop.tool()), max_result_chars=100, tell=told.append)
+    task = asyncio.create_task(running.run(concurrency=2, skip=asyncio.Event()))
+    await eventually(lambda: len(workshop.started) == 2)
+    workshop.gate(0).set()
+    await eventually(lambda: workshop.ended == [0])
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert told[:2] == calls
+    assert short([item for item in told if isinstance(item, ToolItem)]) == [("c0", "ok"), ("c1", "unknown")]

@@ -9,12 +9,15 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Self
 
-from app.live.events import Resync, TextAdded
+from app.live.events import Resync
 from app.live.feed import Reader
 from app.live.hub import Hub
+from app.live.texts import joined
 from app.web.watch.events import ViewEvent
 from app.web.watch.reads import Reads
 from app.web.watch.view import View
+
+BATCHES_PER_S = 4000  # to all watchers of a process, of which each costs it a write to the network
 
 
 class Views:
@@ -25,6 +28,7 @@ class Views:
         self._reads = reads
         self._max_chars = max_chars
         self._views: dict[str, View] = {}
+        self.watchers = 0
 
     @asynccontextmanager
     async def watch(self, key: str) -> "AsyncIterator[Watcher]":
@@ -37,23 +41,24 @@ class Views:
             view = self._views[key] = View(key, self._hub, self._reads, max_chars=self._max_chars)
             view.start()
         view.watchers += 1
+        self.watchers += 1
         try:
-            yield Watcher(view)
+            yield Watcher(view, self)
         finally:
+            self.watchers -= 1
             view.watchers -= 1
             if not view.watchers:
                 del self._views[key]
                 await view.end()
 
-    def __len__(self) -> int:
-        return len(self._views)
-
 
 class Watcher:
     """One who watches, with what it has not taken yet."""
 
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, views: Views) -> None:
         self._view = view
+        self._views = views
+        self._last_at = float("-inf")
         self._reader: Reader[ViewEvent] | None = None
         self._told: deque[ViewEvent] = deque()
 
@@ -76,25 +81,10 @@ class Watcher:
         if self._reader is None:
             self._reader, told = await self._view.join()
             return told
-        news = await self._reader.next()
+        await self._reader.ready()
+        loop = asyncio.get_running_loop()
+        if (early_s := self._last_at + self._views.watchers / BATCHES_PER_S - loop.time()) > 0:
+            await asyncio.sleep(early_s)  # what comes meanwhile comes along
+        self._last_at = loop.time()
+        news = self._reader.take()
         return [Resync(), *self._view.snapshot()] if news is None else joined(news)
-
-
-def joined(events: Iterable[ViewEvent]) -> list[ViewEvent]:
-    """Return the events, with pieces of a text that follow one another as one."""
-    told: list[ViewEvent] = []
-    pieces: list[TextAdded] = []
-    for event in events:
-        if pieces and not (isinstance(event, TextAdded) and event.text_id == pieces[0].text_id):
-            told.append(_one(pieces))
-            pieces = []
-        if isinstance(event, TextAdded):
-            pieces.append(event)
-        else:
-            told.append(event)
-    return [*told, _one(pieces)] if pieces else told
-
-
-def _one(pieces: list[TextAdded]) -> TextAdded:
-    first = pieces[0]
-    return first if len(pieces) == 1 else TextAdded(first.text_id, first.offset, "".join(p.text for p in pieces))

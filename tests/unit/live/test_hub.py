@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from app.live import hub as hub_module
 from app.live.events import (
     CallEnded,
     CallStarted,
@@ -183,3 +184,12 @@ async def test_what_was_forgotten_is_not_told() -> None:
     hub.publish(KEY, ChatChanged(forgotten=True))
     async with hub.subscribe(KEY) as stream:
         assert await stream.next() == []
+
+
+async def test_what_died_elsewhere_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tool whose end was told in another process is not kept for ever."""
+    monkeypatch.setattr(hub_module, "LOST_S", 0)
+    hub = LocalHub(max_chars=100)
+    hub.publish(KEY, ToolStarted(text_id(), "c", "look", "{}"))
+    hub.publish("another", ToolStarted(text_id(), "c", "look", "{}"))
+    assert not hub._channels
