@@ -43,13 +43,16 @@ class Commands:
             if text.startswith("/") and not text.startswith("//"):
                 return await self._command(*text[1:].partition(" ")[::2])
             if text:
-                mode = other_than((self._feed.status or {}).get("mode")) if other_mode else None
-                await self._gateway.send(
-                    str(uuid.uuid4()), text.replace("//", "/", 1) if text[:2] == "//" else text, mode=mode
-                )
+                await self._say(text.replace("//", "/", 1) if text.startswith("//") else text, other_mode)
         except Refused as refused:
             return [Line("error", printable(refused.message))]
         return []
+
+    async def _say(self, content: str, other_mode: bool) -> None:
+        mode = other_than((self._feed.status or {}).get("mode")) if other_mode else None
+        message_id = str(uuid.uuid4())
+        self._feed.sending(message_id, content)
+        await self._gateway.send(message_id, content, mode=mode)
 
     async def escape(self) -> list[Line]:
         """Stop, or if that was done already send what is held."""

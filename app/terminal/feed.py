@@ -52,6 +52,8 @@ class ChatFeed:
         self._results: set[tuple[Place, str]] = set()
         self._asked: dict[str, tuple[Place, str]] = {}  # running tool calls: where they were asked for, their name
         self._closed: set[int] = set()
+        self._coming: dict[str, str] = {}  # messages that are not shown yet: own ones, and those that wait
+        self._said: set[str] = set()  # ids of those that were shown before the record had them
         self._last_turn = 0
 
     @property
@@ -73,6 +75,10 @@ class ChatFeed:
         held: list[Json] = (self.status or {}).get("held", [])
         return held
 
+    def sending(self, message_id: str, content: str) -> None:
+        """Know an own message: the model may have read it, and answer, before the record tells of it."""
+        self._coming[message_id] = content
+
     def take(self, event: Json) -> list[Line]:
         """Return the lines that an AG-UI event brings. What is not known is left alone."""
         match event:
@@ -80,6 +86,8 @@ class ChatFeed:
                 return list(self._on_status(status))
             case {"type": "CUSTOM", "name": "turn", "value": turn}:
                 return list(self._on_turn(turn))
+            case {"type": "CUSTOM", "name": "read", "value": {"message_ids": message_ids}}:
+                return list(self._on_read(message_ids))
             case {"type": "CUSTOM", "name": "progress", "value": {"text": text}}:
                 return [Line("tool", f"    {_short(text)}")]
             case {"type": "CUSTOM", "name": "unavailable", "value": {"message": message}}:
@@ -105,6 +113,7 @@ class ChatFeed:
 
     def _on_status(self, status: Json) -> Iterator[Line]:
         self.status = status
+        self._coming |= {each["message_id"]: each["content"] for each in (*self.waiting, *self.held)}
         if status["last_turn_id"] == 0 and self._last_turn:
             self._running, self._last_turn = None, 0
             self._texts.clear()
@@ -112,6 +121,13 @@ class ChatFeed:
             for seen in (self._shown, self._calls, self._results, self._closed):
                 seen.clear()
             yield Line("note", "This chat was forgotten.")
+
+    def _on_read(self, message_ids: list[str]) -> Iterator[Line]:
+        for message_id in message_ids:
+            if message_id in self._coming:
+                yield from self._end_text()
+                self._said.add(message_id)
+                yield Line("user", printable(self._coming.pop(message_id), keep="\n\t"))
 
     def _on_start(self, message_id: str, place: Place | None) -> Iterator[Line]:
         yield from self._end_text()
@@ -162,7 +178,9 @@ class ChatFeed:
             return
         if entry["role"] == "user":
             self._shown.add(place)
-            yield Line("user", printable(entry["content"], keep="\n\t"))
+            self._coming.pop(str(entry.get("message_id")), None)
+            if entry.get("message_id") not in self._said:
+                yield Line("user", printable(entry["content"], keep="\n\t"))
         elif entry["role"] == "assistant":
             if self._running is not None and self._running.place == place:
                 yield from self._end_text()
@@ -218,7 +236,8 @@ def lines_of(entries: list[Json]) -> list[Line]:
 
 
 def _ending(turn: Json) -> Iterator[Line]:
-    if turn["status"] in _ENDINGS:
+    # A turn whose messages have moved on shows nothing, so its end is nobody's business.
+    if turn["status"] in _ENDINGS and any(entry.get("index") is not None for entry in turn["entries"]):
         yield Line("note", _ENDINGS[turn["status"]])
     if turn.get("error"):
         yield Line("error", printable(turn["error"]))

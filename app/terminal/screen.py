@@ -7,10 +7,11 @@ import asyncio
 from collections.abc import Coroutine, Iterable
 from typing import Any
 
-from prompt_toolkit import PromptSession, print_formatted_text
+from prompt_toolkit import PromptSession
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.patch_stdout import patch_stdout
+from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.styles import Style
 from prompt_toolkit.utils import get_cwidth
 
@@ -110,7 +111,17 @@ class Screen:
             await asyncio.sleep(_DRAW_EVERY_S)
             if self._lines:
                 lines, self._lines = self._lines, []
-                print_formatted_text(_formatted(lines), style=_STYLE)
+                self._print(_formatted(lines))
+
+    def _print(self, text: FormattedText) -> None:
+        """Print above the prompt. `run_in_terminal` would let the terminal echo what is typed in that moment."""
+        app = self._session.app
+        if app.is_running:
+            app.renderer.erase()
+        print_formatted_text(app.output, text, _STYLE)
+        if app.is_running:
+            app.renderer.request_absolute_cursor_position()
+            app.invalidate()
 
     def _message(self) -> FormattedText:
         """Return the prompt; above it stands the end of the line that is being written."""
@@ -165,6 +176,4 @@ def _formatted(lines: Iterable[Line]) -> FormattedText:
     for line in lines:
         text = f"› {line.text}" if line.kind == "user" else line.text
         parts.append((f"class:{line.kind}", f"{text}\n"))
-    style, last = parts[-1]
-    parts[-1] = (style, last.removesuffix("\n"))  # the print adds it
     return FormattedText(parts)

@@ -86,6 +86,21 @@ async def test_text_streams_and_the_record_takes_its_place(page: Page, stub: Stu
     await expect(page.locator("#announcer")).to_have_text("Agent: Hello **world**, and more.")
 
 
+async def test_an_answer_never_stands_before_its_message(page: Page, stub: StubGateway) -> None:
+    """The model may be heard before the record and the receipt: the message that it has read is put before its text."""
+    chat = stub.chat()
+    stub.refuse["messages"] = [(503, "away")] * 9
+    await page.fill("#message", "hi")
+    await page.keyboard.press("Enter")
+    await eventually(lambda: bool(stub.posted("messages")))
+    message_id = stub.posted("messages")[0]["message_id"]
+    chat.tell({"type": "CUSTOM", "name": "read", "value": {"turn_id": 1, "message_ids": [message_id]}})
+    chat.text(chat.start_text(1, 1), "hello")
+    await expect(page.locator("#scroller article")).to_have_text(["hiRead", "hello"])
+    chat.put(turn(1, user("hi", message_id=message_id), status="running"))
+    await expect(page.locator("#scroller article")).to_have_text(["hiRead", "hello"])
+
+
 async def test_a_text_begins_anew_when_its_call_does(page: Page, stub: StubGateway) -> None:
     """Another attempt at the same place replaces the text: nothing stands there twice."""
     chat = stub.chat()

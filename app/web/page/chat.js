@@ -6,6 +6,7 @@ import { chatPath, get, post } from "./api.js";
 import { Outbox } from "./outbox.js";
 
 const OPEN = new Set(["queued", "running"]);
+const STARTS = new Set(["started", "interrupted", "rolled_back"]); // of the decisions in a receipt
 export const FIRST_TURNS = 12;
 const MORE_TURNS = 25;
 
@@ -26,7 +27,7 @@ export class Chat {
     this.turns = new Map();
     this.status = null;
     this.read = new Set(); // ids of messages that the model has
-    this.outbox = new Outbox(key, () => onChange("outbox"));
+    this.outbox = new Outbox(key, { onChange: () => onChange("outbox"), onReceipt: (message, receipt) => STARTS.has(receipt?.decision) && this.place(message, receipt.turn_id) });
     this.link = { state: "joining", message: "" };
     this.older = null; // the turn before which there is more; null: nothing
     this.clock = 0; // counts what came by the stream, so that an older page never replaces what is newer
@@ -152,7 +153,11 @@ export class Chat {
   custom(name, value) {
     if (name === "turn") this.putTurn(value, this.clock);
     else if (name === "read") {
-      for (const id of value.message_ids) this.read.add(id);
+      for (const id of value.message_ids) {
+        this.read.add(id);
+        const message = this.outbox.get(id) ?? [...this.waiting, ...this.held].find((each) => each.message_id === id);
+        if (message) this.place(message, value.turn_id);
+      }
       this.onChange("turn", value.turn_id);
     } else if (name === "progress") this.withCall(value.call_id, (call) => (call.progress = value.text));
     else if (name === "unavailable") {
@@ -199,6 +204,16 @@ export class Chat {
       this.onChange("turn", turn.turn_id);
       return;
     }
+  }
+
+  /** A message that begins a turn stands in it at once: its answer may be heard of before the record has it. */
+  place({ message_id, content }, turnId) {
+    const turn = this.turnOf(turnId);
+    const there = turn.entries.filter((entry) => !entry.waits);
+    if (there.some((entry) => !entry.early || entry.message_id === message_id)) return; // the record knows better
+    turn.entries = [...there, { role: "user", content, message_id, turn_id: turnId, status: "running", place: there.length, early: true }];
+    this.outbox.drop(message_id);
+    this.onChange("turn", turnId);
   }
 
   turnOf(turnId) {

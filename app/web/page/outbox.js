@@ -6,9 +6,9 @@ import { unsent } from "./storage.js";
 const RETRY_MS = [500, 1000, 2000, 4000, 8000];
 
 export class Outbox {
-  constructor(key, onChange) {
-    this.key = key;
-    this.onChange = onChange;
+  /** `onReceipt(message, receipt)` hears what became of a message. */
+  constructor(key, { onChange, onReceipt }) {
+    Object.assign(this, { key, onChange, onReceipt });
     this.messages = new Map(); // by id: {message_id, content, mode, state: "sending" | "sent" | "failed", why}
     for (const each of unsent.of(key)) if (each?.message_id && each.content) this.messages.set(each.message_id, { ...each, state: "sending", why: "" });
   }
@@ -19,6 +19,10 @@ export class Outbox {
 
   has(messageId) {
     return this.messages.has(messageId);
+  }
+
+  get(messageId) {
+    return this.messages.get(messageId);
   }
 
   values() {
@@ -43,8 +47,9 @@ export class Outbox {
     this.changed();
     for (let attempt = 0; this.messages.get(messageId) === message; attempt += 1) {
       try {
-        await post(chatPath(this.key, "messages"), bodyOf(message));
+        const receipt = await post(chatPath(this.key, "messages"), bodyOf(message));
         message.state = "sent";
+        this.onReceipt(message, receipt);
         break;
       } catch (error) {
         message.why = error.message;

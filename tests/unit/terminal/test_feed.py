@@ -59,6 +59,25 @@ def test_the_record_brings_the_rest() -> None:
     assert shown(ChatFeed(), done) == [("user", "hi"), ("answer", "one"), ("answer", "two")]
 
 
+def test_an_own_message_stands_before_its_answer() -> None:
+    """An own message is shown when the model has read it, and not again when the record has it."""
+    feed = ChatFeed()
+    feed.sending("m-1", "hi")
+    read = {"type": "CUSTOM", "name": "read", "value": {"turn_id": 1, "message_ids": ["m-1", "m-2"]}}
+    recorded = turn(1, user("hi") | {"message_id": "m-1"})
+    assert shown(feed, read, start("1-1"), text("1-1", "one\n"), recorded, read) == [("user", "hi"), ("answer", "one")]
+
+
+def test_a_message_that_waited_is_shown_as_it_was_changed() -> None:
+    """A message that waits may be edited: what is shown is what the model has read."""
+    feed = ChatFeed()
+    feed.sending("m-1", "hi")
+    waiting = [{"message_id": "m-1", "content": "hello", "mode": "QUEUE"}]
+    status = {"last_turn_id": 2, "busy": True, "open_turns": [{"waiting": waiting}], "held": [], "mode": "QUEUE"}
+    read = {"type": "CUSTOM", "name": "read", "value": {"turn_id": 2, "message_ids": ["m-1"]}}
+    assert shown(feed, {"type": "STATE_SNAPSHOT", "snapshot": status}, read) == [("user", "hello")]
+
+
 def test_a_text_that_begins_anew() -> None:
     """Another attempt is announced, and a record that says something else, too."""
     feed = ChatFeed()
@@ -98,7 +117,9 @@ def test_tools() -> None:
     ],
 )
 def test_endings(status: str, line: tuple[str, str]) -> None:
-    """A turn that did not complete says how it ended, once; cut text is marked."""
+    """A turn that did not complete says how it ended, once, if it shows anything; cut text is marked."""
+    feed = ChatFeed()
+    assert shown(feed, turn(1, status=status)) == [], "its messages have moved on"
     feed = ChatFeed()
     shown(feed, start("1-1"), text("1-1", "Once"))
     closed = turn(1, assistant("Once", partial=True), status=status)
