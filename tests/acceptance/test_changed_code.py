@@ -64,11 +64,17 @@ def llm() -> Iterator[LLMServer]:
         yield server
 
 
+@pytest.fixture
+def http_server() -> str:
+    return "hypercorn"
+
+
 @pytest_asyncio.fixture
-async def deployment(restate_server: RestateServer, llm: LLMServer, tmp_path: Path) -> AsyncIterator[Deployment]:
-    deployment = Deployment(
-        tmp_path, restate_server, OPENAI_BASE_URL=llm.url, OPENAI_API_KEY="test-key", TASK_DURATION_S="3"
-    )
+async def deployment(
+    restate_server: RestateServer, llm: LLMServer, http_server: str, tmp_path: Path
+) -> AsyncIterator[Deployment]:
+    settings = {"OPENAI_BASE_URL": llm.url, "OPENAI_API_KEY": "test-key", "TASK_DURATION_S": "3"}
+    deployment = Deployment(tmp_path, restate_server, SERVER=http_server, **settings)
     try:
         await deployment.start()
         yield deployment
@@ -141,7 +147,11 @@ async def test_next_message_is_answered(chat: Chat, llm: LLMServer, deployment: 
         assert time.monotonic() - started < ANSWERED_WITHIN_S
 
 
-@pytest.mark.parametrize("edit", [LLM_CALL, ENDS_EARLIER], ids=["other-step", "ends-earlier"])
+@pytest.mark.parametrize(
+    ("edit", "http_server"),
+    [(LLM_CALL, "hypercorn"), (ENDS_EARLIER, "hypercorn"), (LLM_CALL, "granian")],
+    ids=["other-step", "ends-earlier", "granian"],
+)
 async def test_turn_fails_with_a_sentence(chat: Chat, deployment: Deployment, edit: Edit) -> None:
     """Without a message too, the open turn ends as failed: its work is kept, the chat says why, the log in one line."""
     await in_llm_call(chat)
