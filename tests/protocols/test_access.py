@@ -10,6 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from app.web.agui.following import HISTORY_TURNS
 from tests.protocols.conftest import Site
 from tests.support.agui_client import NodeClients
 from tests.support.chat import Chat
@@ -99,6 +100,17 @@ async def test_info(site: Site, http: httpx.AsyncClient) -> None:
     info = (await http.get(f"{site.url}/info")).json()
     assert (list(info["agents"]), info["mode"]) == (["default"], "sse")
     assert info["agents"]["default"]["capabilities"]["tools"]["clientProvided"] is False
+
+
+async def test_a_long_chat(site: Site, chat: Chat, http: httpx.AsyncClient) -> None:
+    """Of a chat that is longer than a snapshot the last turns are sent."""
+    for number in range(HISTORY_TURNS + 2):
+        await chat.say(f"message {number}", mode="QUEUE")
+        await chat.idle()
+    answer = await http.post(f"{site.url}/agent/default/connect", json={"threadId": chat.key, "runId": "run"})
+    snapshot = json.loads(answer.text.split("data: ")[2])
+    assert len(snapshot["messages"]) == 2 * HISTORY_TURNS
+    assert snapshot["messages"][0]["content"] == "message 2"
 
 
 async def test_the_service_ends(start_gateway: StartGateway, chat: Chat, http: httpx.AsyncClient) -> None:

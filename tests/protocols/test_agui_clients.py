@@ -269,14 +269,3 @@ async def test_a_run_that_is_held(clients: NodeClients, chat: Chat) -> None:
     assert types(answer)[-1] == "RUN_FINISHED"
     assert [message["id"] for message in answer["messages"]][-1] == "m-second"
     await clients.ask("wait")
-
-
-async def test_a_long_chat(clients: NodeClients, chat: Chat) -> None:
-    """Of a long chat the client is sent the last turns only."""
-    for number in range(60):
-        await chat.say(f"message {number}", mode="QUEUE")
-        await chat.idle()
-    await clients.ask("connect")
-    answer = await clients.ask("wait")
-    assert len(answer["messages"]) == 2 * 50
-    assert answer["messages"][-1]["content"].startswith("answer to:")

@@ -88,13 +88,14 @@ async def complete(request: Request) -> Response:
         leaving = Leaving(request, key, message["message_id"])
         receipt = Receipt.model_validate(await gateway_of(request).ingress.call(key, NEW_MESSAGE, message))
         await following.begin(MessageAnswered(receipt.message_id, receipt.turn_id))
+        held.callback(leaving.let_go)
         if body.stream:
             return streamed(request, _chunks(following, frame, body, leaving), held)
         return await _whole(request, following, frame, leaving, receipt.message_id)
 
 
 class Leaving:
-    """What happens when the client goes away before its answer is complete."""
+    """What happens when the client goes away before its answer is `complete`, also before it has begun."""
 
     _stopping: set[asyncio.Task[None]] = set()  # noqa: RUF012 - of the process: a task that nobody holds may vanish
 
@@ -102,10 +103,12 @@ class Leaving:
         self._gateway = gateway_of(request)
         self._key = key
         self._message_id = message_id
+        self.complete = False
 
-    def left(self) -> None:
-        """Stop the turn that has the message, and no other one, if the setting says so."""
-        if self._gateway.settings.openai_stop_on_disconnect and not self._gateway.ending.is_set():
+    def let_go(self) -> None:
+        """Stop the turn that has the message, and no other one, if the client has left and the setting says so."""
+        gateway = self._gateway
+        if not self.complete and gateway.settings.openai_stop_on_disconnect and not gateway.ending.is_set():
             task = asyncio.get_running_loop().create_task(self._stop())
             self._stopping.add(task)
             task.add_done_callback(self._stopping.discard)
@@ -121,21 +124,17 @@ async def _chunks(
     following: Following[str], frame: Frame, body: ChatCompletionRequest, leaving: Leaving
 ) -> AsyncIterator[ServerSentEvent]:
     """Yield the answer piece by piece."""
-    complete = False
+    yield _sse(frame.chunk({"role": "assistant", "content": ""}))
     try:
-        yield _sse(frame.chunk({"role": "assistant", "content": ""}))
         async with aclosing(following.told()) as told:
             async for text in told:
                 yield _sse(frame.chunk({"content": text}))
-        complete = True
+        leaving.complete = True
     except Exception:
-        complete = True
+        leaving.complete = True
         logger.exception("Bug in a streamed answer")
         yield _sse(error(500, "Internal error: the log of the service says more."))
         return
-    finally:
-        if not complete:
-            leaving.left()
     end = following.end
     if end is None:
         yield _sse(error(503, ENDING))
@@ -163,8 +162,8 @@ async def _whole(
                 with suppress(asyncio.CancelledError):
                     await task
     if reading.cancelled():
-        leaving.left()
         return Response(status_code=499)  # nobody reads it
+    leaving.complete = True
     reading.result()
     end = following.end
     if end is None:
