@@ -130,6 +130,8 @@ async def test_key_that_no_log_shows(chat: Chat, key: str) -> None:
         "edit_queued_message": {"message_id": "m", "content": "x"},
         "withdraw_queued_message": {"message_id": "m"},
         "promote_queued_message": {"message_id": "m"},
+        "hold_queued_message": {"message_id": "m"},
+        "resume": {},
         "forget": {},
     }
     async with local_http() as http:
@@ -231,6 +233,8 @@ async def test_discovery_describes_every_handler(chat: Chat) -> None:
         "edit_queued_message",
         "withdraw_queued_message",
         "promote_queued_message",
+        "hold_queued_message",
+        "resume",
         "forget",
     }
     for name in public:
