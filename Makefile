@@ -13,13 +13,16 @@ CLIENTS := tests/clients/node_modules/.installed
 PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: help run server test check fmt bench test-container lock reset clean
+.PHONY: help run chat server test check fmt bench test-container lock reset clean
 
 help: ## Say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 24
 
 run: $(VENV)/.run $(ENGINE) ## Start a Restate server and the agent; Ctrl-C ends both
 	@exec $(BIN)/python app/main.py up
+
+chat: $(VENV)/.run ## Talk to the agent of `make run` in this terminal; KEY=name is the chat
+	@exec $(BIN)/python app/cli.py "$(or $(KEY),$(USER),default)"
 
 server: $(VENV)/.run $(ENGINE) ## Start the Restate server alone, with the chats of `make run`
 	@exec $(BIN)/python app/main.py server

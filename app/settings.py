@@ -120,6 +120,13 @@ class Settings(BaseSettings):
         20, gt=0, description="How long a client may take to send the headers of a request, and then its body"
     )
     web_send_timeout_s: float = Field(30, gt=0, description="How long a client may not read before it is cut off")
+    openai_stop_on_disconnect: bool = Field(
+        False, description="Whether a client of the OpenAI-compatible endpoint that goes away stops its turn"
+    )
+    web_url: str | None = Field(
+        None, description="The gateway that the terminal client calls; else the one at `WEB_HOST` and `WEB_PORT`"
+    )
+    web_token: SecretStr | None = Field(None, description="The token with which the terminal client calls the gateway")
     restate_ingress_url: str = Field("http://localhost:8080", description="Where clients reach Restate")
     restate_admin_url: str = Field("http://localhost:9070", description="Restate's admin API and UI")
     restate_server: str | None = Field(

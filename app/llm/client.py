@@ -7,6 +7,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +98,12 @@ class LLM:
             error = to_llm_error(exc, self._endpoint, begun=draft.chars > 0)
             error.text = draft.text[: self._limits.max_reply_chars]
             raise error from exc
+
+    def instructed(self, instructions: str) -> "LLM":
+        """Return this LLM with other instructions. Both are one for limits, and `aclose` closes both."""
+        other = copy(self)
+        other._instructions = instructions
+        return other
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.errors import AgentError, UsageError
 from app.hosting.place import Place
 from app.settings import Settings
-from app.web import agents, agui, chats, files
+from app.web import agents, agui, chats, files, openai
 from app.web.auth import build_authenticator
 from app.web.gateway import Gateway
 from app.web.guard import Guard
@@ -28,6 +28,7 @@ def routes() -> list[BaseRoute]:
         *chats.routes(),
         *agents.routes(),
         *agui.routes(),
+        *openai.routes(),
     ]
 
 
@@ -69,9 +70,16 @@ def require_users_known(settings: Settings) -> None:
     """
     if settings.web_port is None:
         return
-    if build_authenticator(settings) or Place(settings.web_host, settings.web_port, "WEB_PORT").is_loopback:
+    if build_authenticator(settings):
         return
+    if Place(settings.web_host, settings.web_port, "WEB_PORT").is_loopback:
+        if not settings.web_allowed_hosts:
+            return
+        # Who has another name for it has a proxy before it.
+        open_by = f"WEB_ALLOWED_HOSTS={','.join(settings.web_allowed_hosts)}"
+    else:
+        open_by = f"WEB_HOST={settings.web_host}"
     raise UsageError(
-        f"WEB_HOST={settings.web_host} lets other machines use the gateway, and with it every chat. Set WEB_TOKENS, or "
-        "OIDC_ISSUER and OIDC_AUDIENCE, or WEB_HOST=127.0.0.1; or WEB_PORT=none to go without it."
+        f"{open_by} lets other machines use the gateway, and with it every chat. Set WEB_TOKENS, or OIDC_ISSUER and "
+        "OIDC_AUDIENCE, or leave it out; or WEB_PORT=none to go without a gateway."
     )

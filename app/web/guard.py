@@ -33,6 +33,7 @@ HEADERS = (
 )
 _METHODS = frozenset({"GET", "HEAD", "POST"})
 _LINGER_S = 1.0
+_REFUSED = 1008  # a WebSocket; who is refused before it is opened sees 403
 _FAILURES_PER_S, _FAILURES_AT_ONCE = 1, 30  # wrong tokens of one address
 
 logger = logging.getLogger("gateway")
@@ -54,7 +55,7 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        answering = _Answering(send, self._settings.web_send_timeout_s)
+        answering = _Answering(scope, send, self._settings.web_send_timeout_s)
         try:
             body = await self._admit(scope, receive)
             await self._app(scope, _replayed(body, receive), answering.send)
@@ -127,13 +128,18 @@ class Guard:
 class _Answering:
     """The way back to a client: with our headers, and not for ever to one who does not read."""
 
-    def __init__(self, send: Send, timeout_s: float) -> None:
+    def __init__(self, scope: Scope, send: Send, timeout_s: float) -> None:
         self._send = send
+        self._may_answer_websockets = "websocket.http.response" in (scope.get("extensions") or {})
         self._timeout_s = timeout_s
         self._begun = False
         self.cut = False
 
     async def send(self, event: Message) -> None:
+        if event["type"].startswith("websocket.http.response.") and not self._may_answer_websockets:
+            if event["type"].endswith("body"):
+                return
+            event = {"type": "websocket.close", "code": _REFUSED, "reason": ""}
         if event["type"] in ("http.response.start", "websocket.http.response.start"):
             self._begun = True
             event = {**event, "headers": _with_ours(event.get("headers", ()))}
@@ -150,10 +156,7 @@ class _Answering:
         """Answer with a refusal. A WebSocket is refused before it is opened."""
         if self._begun:
             return
-        if scope["type"] == "websocket" and "websocket.http.response" not in scope.get("extensions", {}):
-            await self.send({"type": "websocket.close", "code": 1008, "reason": ""})
-        else:
-            await answer_of(refused)(scope, receive, self.send)
+        await answer_of(refused)(scope, receive, self.send)
 
     async def bug(self, scope: Scope, receive: Receive, error: Exception) -> None:
         """Answer that what nobody expected has happened, if nothing was answered yet."""

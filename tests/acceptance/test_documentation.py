@@ -17,6 +17,7 @@ NOT_PASTED = {
 
 NO_COMMANDS = {
     "mermaid": "a diagram",
+    "nginx": "the configuration of a proxy that is not installed here",
     "shell-session": "a story of several terminals; test_main.py and test_rollout.py run its commands",
 }
 

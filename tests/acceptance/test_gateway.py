@@ -5,6 +5,7 @@ import contextlib
 import json
 import signal
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,13 +13,16 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from app.hosting.stack import ROOT
 from tests.acceptance.test_main import run_main
 from tests.conftest import StartService
 from tests.support.eventually import eventually
-from tests.support.gateway import ALICE, TOKENS, bearer
+from tests.support.gateway import ALICE, BOB, TOKENS, bearer
 from tests.support.llm_server import FOR_EVER, LLMServer, Plan
-from tests.support.process import free_port, local_http
+from tests.support.process import Process, bare_environment, free_port, local_http
 from tests.support.restate_server import RestateServer
 from tests.support.service import Service
 
@@ -44,9 +48,11 @@ async def web(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         SERVER=request.param,
         WEB_PORT=str(port),
         WEB_TOKENS=TOKENS,
+        WEB_OPERATORS="bob",
         WEB_REQUEST_TIMEOUT_S=str(REQUEST_S),
         WEB_MAX_HEADER_BYTES="8192",
         WEB_MAX_BODY_BYTES="100000",
+        WEB_MAX_STREAMS_PER_USER="5",
         RESTATE_INGRESS_URL=nowhere,
         RESTATE_ADMIN_URL=nowhere,
         LOG_LEVEL="DEBUG",
@@ -322,6 +328,56 @@ async def test_http2_is_refused(web: Web) -> None:
     assert b"200" not in answer
 
 
+async def test_who_does_not_read_is_cut_off(tmp_path: Path, server: str) -> None:
+    """A client that takes nothing of what is sent to it loses its connection, and what made it ends."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux has the option of sockets that ends such a connection")
+    port, read_s = free_port(), 1.0
+    process = Process(
+        [sys.executable, "-m", "tests.support.endless_app", server, str(port), str(read_s)],
+        env=bare_environment(),
+        cwd=ROOT,
+        log=tmp_path / "endless.log",
+    )
+    process.start()
+    await process.answers(f"http://127.0.0.1:{port}/health")
+
+    async with contextlib.AsyncExitStack() as held, local_http() as http:
+        for _ in range(5):
+            client = held.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(("127.0.0.1", port))
+            client.sendall(request("GET /stream"))
+
+        async def are_open(count: int) -> bool:
+            return (await http.get(f"http://127.0.0.1:{port}/health")).text == str(count)
+
+        await eventually(lambda: are_open(5))
+        await eventually(lambda: are_open(0), timeout_s=read_s + 5)
+    assert await process.end() == 0
+
+
+async def test_open_streams_are_bounded(web: Web) -> None:
+    """A user has so many streams and no more; one that is closed makes room, and others have their own."""
+    url = f"{web.url}/chats/alice/events"
+    async with contextlib.AsyncExitStack() as held, local_http() as http:
+        for _ in range(5):
+            stream = await held.enter_async_context(http.stream("GET", url, headers=bearer(ALICE)))
+            assert stream.headers["content-type"].startswith("text/event-stream")
+        refused = await http.get(url, headers=bearer(ALICE))
+        assert (refused.status_code, "retry-after" in refused.headers) == (429, True)
+        async with http.stream("GET", f"{web.url}/chats/bob/events", headers=bearer(BOB)) as stream:
+            assert stream.status_code == 200
+
+    async with local_http() as http:
+
+        async def has_room() -> bool:
+            async with http.stream("GET", url, headers=bearer(ALICE)) as stream:
+                return stream.status_code == 200
+
+        await eventually(has_room)
+
+
 # What it says
 
 
@@ -390,6 +446,20 @@ async def test_who_waits_is_answered_at_the_end(stuck: tuple[Web, asyncio.Task[h
     assert "Traceback" not in web.service.process.log()
 
 
+async def test_streams_end_with_the_process(stuck: tuple[Web, asyncio.Task[httpx.Response]]) -> None:
+    """At SIGTERM open streams end as streams do, not by a broken connection, and the process ends in time."""
+    web, _ = stuck
+    async with contextlib.AsyncExitStack() as held, local_http() as http:
+        streams = [await held.enter_async_context(http.stream("GET", f"{web.url}/chats/a/events")) for _ in range(5)]
+        reading = [asyncio.create_task(stream.aread()) for stream in streams]
+        begun = time.monotonic()
+        assert await web.service.terminate(signal.SIGTERM) == 0
+        assert time.monotonic() - begun < 4
+        for text in await asyncio.gather(*reading):
+            assert b"STATE_SNAPSHOT" in text
+    assert "Traceback" not in web.service.process.log()
+
+
 async def test_a_client_that_goes_away_stops_nothing(
     stuck: tuple[Web, asyncio.Task[httpx.Response]], own_restate_server: RestateServer
 ) -> None:
@@ -407,3 +477,75 @@ async def test_a_client_that_goes_away_stops_nothing(
         rows = await own_restate_server.query("SELECT value_utf8 FROM state WHERE key = 'session'")
         assert json.loads(rows[0]["value_utf8"])["open"]
         assert (await http.post(f"{web.url}/chats/a/stop", json={})).json()["stopped"]
+
+
+# What functions of background agents stream
+
+
+@contextlib.asynccontextmanager
+async def output_of(web: Web, agent_id: str, run_id: str = "", token: str = BOB) -> AsyncIterator[ClientConnection]:
+    """Give a WebSocket of an agent. The published library opens one just so."""
+    url = f"ws://127.0.0.1:{web.port}/stream/ws/agent?agentId={agent_id}&runId={run_id}"
+    async with connect(url, additional_headers=bearer(token), proxy=None) as websocket:
+        yield websocket
+
+
+async def test_output_is_passed_on(web: Web) -> None:
+    """What a function sends reaches who watches its agent, up to `[DONE]`; it gets nothing back itself."""
+    async with (
+        output_of(web, "a") as agent,
+        output_of(web, "a", "r") as run,
+        output_of(web, "a", "other") as other,
+        output_of(web, "b") as stranger,
+        output_of(web, "a", "r") as function,
+    ):
+        for piece in ('{"delta": "Hel"}', '{"delta": "lo"}', "[DONE]"):
+            await function.send(piece)
+        for watcher in (agent, run):
+            assert [await asyncio.wait_for(watcher.recv(), 5) for _ in range(3)] == [
+                '{"delta": "Hel"}',
+                '{"delta": "lo"}',
+                "[DONE]",
+            ]
+        await other.send("[DONE]")
+        assert await asyncio.wait_for(agent.recv(), 5) == "[DONE]"
+        for nobody in (stranger, function, other, run):
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(nobody.recv(), 0.05)
+
+
+async def test_output_is_streamed_as_events(web: Web) -> None:
+    """Who cannot open a WebSocket reads the same as server-sent events."""
+    async with (
+        local_http() as http,
+        http.stream("GET", f"{web.url}/agents/a%2Fb/events", headers=bearer(BOB)) as stream,
+        output_of(web, "a%2Fb", "r") as function,
+    ):
+        lines = stream.aiter_lines()
+        await function.send('{"delta": "Hello"}')
+        await function.send("[DONE]")
+        seen = [await asyncio.wait_for(anext(lines), 5) for _ in range(3)]
+    assert [line for line in seen if line] == ['data: {"delta": "Hello"}', "data: [DONE]"]
+
+
+async def test_only_operators_see_output(web: Web) -> None:
+    """Neither a WebSocket nor the events of an agent are opened for other users."""
+    with pytest.raises(InvalidStatus) as refused:
+        async with output_of(web, "a", token=ALICE):
+            raise AssertionError
+    assert refused.value.response.status_code == 403
+    async with local_http() as http:
+        assert (await http.get(f"{web.url}/agents/a/events", headers=bearer(ALICE))).status_code == 403
+
+
+async def test_websockets_end_with_the_process(stuck: tuple[Web, asyncio.Task[httpx.Response]]) -> None:
+    """At SIGTERM an open WebSocket is closed as such, and the process ends in time."""
+    web, _ = stuck
+    async with output_of(web, "a") as watcher:
+        begun = time.monotonic()
+        assert await web.service.terminate(signal.SIGTERM) == 0
+        assert time.monotonic() - begun < 4
+        with pytest.raises(ConnectionClosed):
+            await asyncio.wait_for(watcher.recv(), 5)
+        assert watcher.close_code == 1001
+    assert "Traceback" not in web.service.process.log()

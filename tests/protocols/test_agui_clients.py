@@ -38,6 +38,16 @@ def types(answer: Answer) -> list[str]:
     return [event["type"] for event in answer["events"]]
 
 
+async def chat_has(chat: Chat, content: str) -> None:
+    """Wait until a message has come to the chat."""
+
+    async def there() -> bool:
+        assert content in [entry["content"] for entry in await chat.entries()]
+        return True
+
+    await eventually(there)
+
+
 async def has_the_history(answer: Answer, chat: Chat) -> None:
     """Assert that the client has no error, and the messages of get_chat_history."""
     assert answer["error"] is None
@@ -114,7 +124,7 @@ async def test_a_second_run_meanwhile(clients: NodeClients, chat: Chat, mode: st
     await say(clients, "first")
     await chat.asked(1)
     await say(clients, "second", "b", props={"mode": mode.lower()})
-    await clients.ask("until", "b", text="second")
+    await chat_has(chat, "second")
     if mode in ("INCORPORATE", "QUEUE"):
         gate.open()
     second = await clients.ask("wait", "b")
@@ -201,13 +211,7 @@ async def test_a_message_that_is_withdrawn(clients: NodeClients, chat: Chat) -> 
     await say(clients, "first")
     await chat.asked(1)
     await say(clients, "second", "b", props={"mode": "INCORPORATE"})
-    await clients.ask("until", "b", text="second")
-
-    async def waits() -> bool:
-        assert (await chat.status())["open_turns"][0]["waiting"]
-        return True
-
-    await eventually(waits)
+    await chat_has(chat, "second")
     await chat.call("withdraw_queued_message", message_id="m-second")
     answer = await clients.ask("wait", "b")
     assert types(answer)[-1] == "RUN_FINISHED"
@@ -223,3 +227,56 @@ async def test_a_refused_run(clients: NodeClients, chat: Chat) -> None:
     assert "HTTP 400" in answer["error"]
     assert "INTERRUPT" in answer["error"]
     assert await chat.entries() == []
+
+
+async def test_stopping_a_run_leaves_the_others(clients: NodeClients, chat: Chat, site: Site) -> None:
+    """What another run has sent meanwhile is answered next when a run is stopped by its id."""
+    chat.script(Plan(text=["never"], gate=Gate()))
+    await say(clients, "first", runId="run-1")
+    await chat.asked(1)
+    await say(clients, "second", "b", props={"mode": "QUEUE"})
+    await chat_has(chat, "second")
+    await chat._http.post(f"{site.url}/agent/default/stop/{chat.key}", json={"runId": "run-1"})
+    answer = await clients.ask("wait", "b")
+    await has_the_history(answer, chat)
+    assert answer["messages"][-1]["role"] == "assistant"
+
+
+async def test_stopping_a_run_that_waits(clients: NodeClients, chat: Chat, site: Site) -> None:
+    """A run that waits behind another is withdrawn, and the other one goes on."""
+    gate = Gate()
+    chat.script(Plan(text=["the answer"], gate=gate))
+    await say(clients, "first")
+    await chat.asked(1)
+    await say(clients, "second", "b", props={"mode": "QUEUE"}, runId="run-2")
+    await chat_has(chat, "second")
+    stopped = await chat._http.post(f"{site.url}/agent/default/stop/{chat.key}", json={"runId": "run-2"})
+    assert stopped.json() == {"stopped": True, "withdrawn": ["m-second"]}
+    assert types(await clients.ask("wait", "b"))[-1] == "RUN_FINISHED"
+    gate.open()
+    await has_the_history(await clients.ask("wait"), chat)
+
+
+async def test_a_run_that_is_held(clients: NodeClients, chat: Chat) -> None:
+    """The stream of a run whose message is held ends; the message stays where the history has it."""
+    chat.script(Plan(text=["never"], gate=Gate()))
+    await say(clients, "first")
+    await chat.asked(1)
+    await say(clients, "second", "b", props={"mode": "QUEUE"})
+    await chat_has(chat, "second")
+    await chat.call("stop", queue="hold")
+    answer = await clients.ask("wait", "b")
+    assert types(answer)[-1] == "RUN_FINISHED"
+    assert [message["id"] for message in answer["messages"]][-1] == "m-second"
+    await clients.ask("wait")
+
+
+async def test_a_long_chat(clients: NodeClients, chat: Chat) -> None:
+    """Of a long chat the client is sent the last turns only."""
+    for number in range(60):
+        await chat.say(f"message {number}", mode="QUEUE")
+        await chat.idle()
+    await clients.ask("connect")
+    answer = await clients.ask("wait")
+    assert len(answer["messages"]) == 2 * 50
+    assert answer["messages"][-1]["content"].startswith("answer to:")

@@ -135,7 +135,9 @@ class Reader:
         exit_code = await asyncio.wait_for(bash.wait(), _PASTE_S)
         assert exit_code == 0, f"{block} ended with {exit_code}:\n{output.read_text()}"
         if block.text.rstrip().endswith("&"):
-            await eventually(lambda: "Serving on" in output.read_text(), timeout_s=30)
+            await eventually(
+                lambda: any(said in output.read_text() for said in ("Serving on", "gateway listens on")), timeout_s=30
+            )
         return output.read_text()
 
 

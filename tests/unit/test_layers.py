@@ -62,9 +62,11 @@ LAYERS = (
     ("web",),
     ("web.agui",),
     ("web.openai",),
+    ("web.agents",),
     ("web.app",),
     ("hosting.stack", "hosting.rollout", "hosting.workers"),
-    ("main",),
+    ("terminal",),  # a client: it knows the gateway by its routes only
+    ("main", "cli"),
 )
 # Rooms of one layer that know each other's addresses, and nothing else of each other.
 APART = ("chat", "agent_session", "background.mailbox", "background.run", "background.functions")
@@ -74,6 +76,7 @@ STRANGERS = {
     "llm": ("durable", "boundary"),
     "background": ("chat", "agent_session", "turns", "llm", "tools"),
     "turns": ("background",),
+    "terminal": ("web", "chat", "agent_session", "background", "hosting", "durable", "engine", "settings"),
 }
 
 

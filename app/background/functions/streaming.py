@@ -1,35 +1,45 @@
 """`stream_to_websocket` of the published library, without its engine: takes a stream of an LLM to its end.
 
-Collects what came and keeps the function alive meanwhile. Sends nothing anywhere.
+Collects what came, tells it to who watches the agent, and keeps the function alive meanwhile. Opens no connection: the
+gateway of this process, if it has one, shows what is told.
 """
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from app.background.functions.current import heartbeat
+from app.background.functions.current import function_info, heartbeat
+from app.background.functions.output import END, tell
 from app.background.published.ignored import ignored
 
-_NO_ENGINE = "there is no engine that passes a stream on to browsers; the stream is read to its end and returned"
+_OWN_GATEWAY = "the gateway of this service shows the stream, at its own address"
 _LAST = ("response.completed", "response.failed", "response.incomplete", "response.done")
 
 
 async def stream_to_websocket(api_address: str | None = None, data: Any = None) -> dict[str, Any]:
     """Read a stream of chat completions or responses to its end and return what it held. Each chunk is a heartbeat.
 
+    Who watches the agent at the gateway sees each chunk as it comes, and `[DONE]` at the end.
+
     Shapes: data is what the openai package returns for `stream=True`, async or not. The result has `events`, `text`,
     `event_count`, `final_response`, `response_id`, `usage` and `has_completion`.
     Errors: DefinitionError outside of a function that a step runs; what the stream raises.
     """
-    ignored("stream_to_websocket(api_address=…)", _NO_ENGINE)
-    del api_address
+    if api_address is not None:
+        ignored("stream_to_websocket(api_address=…)", _OWN_GATEWAY)
+    info = function_info()
     events: list[Any] = []
     text: list[str] = []
     result: dict[str, Any] = {"final_response": None, "response_id": None, "usage": None, "has_completion": False}
-    async for chunk in _chunks(data):
-        heartbeat(len(events))
-        events.append(chunk.model_dump(mode="json") if hasattr(chunk, "model_dump") else chunk)
-        text.append(_text_of(events[-1]))
-        _look_for_the_end(events[-1], result)
+    try:
+        async for chunk in _chunks(data):
+            heartbeat(len(events))
+            events.append(chunk.model_dump(mode="json") if hasattr(chunk, "model_dump") else chunk)
+            tell(info.agent_id, info.run_id, json.dumps(events[-1], ensure_ascii=False, default=str))
+            text.append(_text_of(events[-1]))
+            _look_for_the_end(events[-1], result)
+    finally:
+        tell(info.agent_id, info.run_id, END)
     return {"events": events, "text": "".join(text), "event_count": len(events), **result}
 
 

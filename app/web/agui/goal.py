@@ -52,7 +52,7 @@ class MessageAnswered:
             is_older = bool(entries) and self.turn_id < entries[0].turn_id
             return End(TurnStatus.COMPLETED if is_older else TurnStatus.WITHDRAWN, self.turn_id)
         self.turn_id = entry.turn_id
-        if getattr(entry, "held", False):
+        if entry.held:
             return End(TurnStatus.WITHDRAWN, self.turn_id)
         if is_open(entry.status):
             return None

@@ -3,14 +3,12 @@
 Whose chats are whose is decided by `chat_of` and `require_chat`.
 """
 
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ag_ui.core import AgentCapabilities
 from pydantic_core import from_json
-from sse_starlette import ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -20,10 +18,10 @@ from app.turns.protocol import Receipt
 from app.values import quoted
 from app.web.agui.goal import ChatAtRest, MessageAnswered
 from app.web.agui.open_runs import OpenRuns
-from app.web.agui.request import RunInput, message_of, read_input
+from app.web.agui.request import message_of, read_input
 from app.web.agui.run import RunEvents
 from app.web.agui.stopping import stop_chat, stop_message
-from app.web.agui.stream import EventStream, Following, native_events
+from app.web.agui.stream import joined, native_events, run_events, streamed
 from app.web.caller import chat_of, require_chat, segment
 from app.web.chats import body_of
 from app.web.gateway import gateway_of
@@ -59,7 +57,7 @@ async def watch(request: Request) -> Response:
     events = native_events(gateway, key, request.headers.get("last-event-id"))
     async with AsyncExitStack() as held:
         await held.enter_async_context(gateway.stream(request))
-        return _streamed(request, events, held)
+        return streamed(request, events, held)
 
 
 async def info(_request: Request) -> Response:
@@ -87,7 +85,8 @@ async def run(request: Request) -> Response:
     asked = read_input(await body_of(request))
     key, message = require_chat(request, asked.thread_id), message_of(asked)
     async with AsyncExitStack() as held:
-        following = await _following(request, key, asked, held)
+        events = RunEvents(asked.client, asked.ignored)
+        following = await joined(request, key, events, held)
         accepted = open_runs_of(request).begin(key, asked.run_id)
         try:
             answer = await gateway_of(request).ingress.call(key, NEW_MESSAGE, message.to_body())
@@ -96,8 +95,8 @@ async def run(request: Request) -> Response:
             if not accepted.done():
                 accepted.set_result(None)
         receipt = Receipt.model_validate(answer)
-        await following.begin(MessageAnswered(message.message_id, receipt.turn_id), asked.ignored)
-        return _streamed(request, following.stream(), held)
+        await following.begin(MessageAnswered(message.message_id, receipt.turn_id))
+        return streamed(request, run_events(following, events), held)
 
 
 async def connect(request: Request) -> Response:
@@ -106,9 +105,10 @@ async def connect(request: Request) -> Response:
     asked = read_input(await body_of(request))
     key = require_chat(request, asked.thread_id)
     async with AsyncExitStack() as held:
-        following = await _following(request, key, asked, held)
+        events = RunEvents(asked.client)
+        following = await joined(request, key, events, held)
         await following.begin(ChatAtRest())
-        return _streamed(request, following.stream(), held)
+        return streamed(request, run_events(following, events), held)
 
 
 async def stop(request: Request) -> Response:
@@ -131,19 +131,6 @@ def open_runs_of(request: Request) -> OpenRuns:
         state.open_runs = OpenRuns()
     runs: OpenRuns = state.open_runs
     return runs
-
-
-async def _following(request: Request, key: str, asked: RunInput, held: AsyncExitStack) -> Following:
-    gateway = gateway_of(request)
-    await held.enter_async_context(gateway.stream(request))
-    following = Following(gateway, key, RunEvents(asked.client), held)
-    await following.join()
-    return following
-
-
-def _streamed(request: Request, events: AsyncIterator[ServerSentEvent], held: AsyncExitStack) -> Response:
-    """Return the answer, which lets go of what is held here when it ends."""
-    return EventStream(events, held.pop_all(), send_timeout_s=gateway_of(request).settings.web_send_timeout_s)
 
 
 def _require_agent(request: Request) -> None:

@@ -42,8 +42,9 @@ from app.web.agui.lines import (
 )
 from app.web.agui.running import RunningText
 from app.web.agui.told import Told
-from app.web.watch.events import TurnSeen, Unavailable, ViewEvent
+from app.web.watch.events import StatusSeen, TurnSeen, Unavailable, ViewEvent
 
+NO_TURN = 0
 FAILED = (TurnStatus.FAILED, TurnStatus.LIMIT_REACHED)
 SNAPSHOT_CHARS = 2_000_000  # of the history that a run begins with; official clients buffer 10 million of one event
 
@@ -59,32 +60,39 @@ class Client:
 
 
 class RunEvents:
-    """The events of one run. `start` comes first, then `take` for each event of the view, then `finish`, once."""
+    """The events of one run. `start` comes first, then `take` for each event of the view, then `finish`, once.
 
-    def __init__(self, client: Client) -> None:
+    `ignored` names fields of its input that change nothing: the client is told.
+    """
+
+    def __init__(self, client: Client, ignored: Sequence[str] = ()) -> None:
         self._client = client
+        self._ignored = list(ignored)
         self._told = Told(client.known)
         self._record: dict[int, list[Line]] = {}
         self._closed: set[int] = set()
+        self._held: list[Line] = []  # what waits for `resume`, behind all turns
         self._text: RunningText | None = None
         self._parts: list[str] = []  # of the open text, of which `_told` has only the beginning
         self._shown = False  # the client has the open text's beginning
         self._events: list[BaseEvent] = []
 
-    def start(self, history: Iterable[HistoryEntry], ignored: Sequence[str] = ()) -> list[BaseEvent]:
-        """Return how a run begins: with the chat so far. `ignored` names fields of its input that change nothing."""
+    def start(self, history: Iterable[HistoryEntry]) -> list[BaseEvent]:
+        """Return how a run begins: with the chat so far."""
         client = self._client
-        entries = list(history)
-        self._record = _bounded(lines_by_turn(entries))
-        self._closed = {entry.turn_id for entry in entries if not is_open(entry.status)}
+        self._note(history)
+        self._record = _bounded(self._record)
         started = RunStartedEvent(thread_id=client.thread_id, run_id=client.run_id, protocol_version=PROTOCOL_VERSION)
-        notes = [CustomEvent(name="ignored", value={"fields": list(ignored)})] if ignored else []
+        notes = [CustomEvent(name="ignored", value={"fields": self._ignored})] if self._ignored else []
         return [started, *notes, *self._told.become(self._wanted())]
 
     def take(self, event: ViewEvent) -> list[BaseEvent]:
         """Return what an event of the view tells the client."""
         self._events = []
         match event:
+            case StatusSeen(status):
+                self._held = [_held_line(message.message_id, message.content) for message in status.held]
+                self._tell_all()
             case TurnSeen(turn):
                 self._see(turn)
             case CallStarted(text_id):
@@ -108,9 +116,7 @@ class RunEvents:
     def catch_up(self, history: Iterable[HistoryEntry]) -> list[BaseEvent]:
         """Return what the client lacks of the history: turns that have changed unseen."""
         self._events = []
-        entries = list(history)
-        self._record |= lines_by_turn(entries)
-        self._closed |= {entry.turn_id for entry in entries if not is_open(entry.status)}
+        self._note(history)
         if self._text is not None and not self._is_ahead(self._text):
             self._end_text()
         self._tell_all()
@@ -135,6 +141,12 @@ class RunEvents:
         return [*self._events, finished]
 
     # The record
+
+    def _note(self, history: Iterable[HistoryEntry]) -> None:
+        entries = list(history)
+        self._record |= lines_by_turn(entry for entry in entries if not entry.held)
+        self._closed |= {entry.turn_id for entry in entries if not is_open(entry.status)}
+        self._held = [_held_line(entry.message_id or "", entry.content) for entry in entries if entry.held]
 
     def _see(self, turn: TurnView) -> None:
         """Make the client's list that of the record, as far as the record is ahead of it."""
@@ -169,7 +181,8 @@ class RunEvents:
             wanted += [line for line in recorded if line.place < UNPLACED]
             wanted += ahead.get(turn_id, [])
             wanted += [line for line in recorded if line.place == UNPLACED]
-        return wanted
+        known = {line.line_id for line in wanted}
+        return wanted + [line for line in self._held if line.line_id not in known]
 
     def _recorded(self, turn_id: int) -> int:
         """Return how many entries of a turn's transcript are in the record."""
@@ -252,6 +265,10 @@ class RunEvents:
         self._events.append(
             ToolCallResultEvent(message_id=line.line_id, tool_call_id=call_id, content=event.content, role="tool")
         )
+
+
+def _held_line(message_id: str, content: str) -> Line:
+    return Line(message_id, NO_TURN, UNPLACED, "user", content)
 
 
 def _is_of_earlier_attempt(line: Line, text_id: TextId) -> bool:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.errors import AgentError
-from app.turns.protocol import History
+from app.turns.protocol import ChatStatus, History
 from app.web.agui.goal import is_open
 from app.web.ingress import Ingress
 
@@ -33,5 +33,8 @@ async def stop_message(ingress: Ingress, key: str, message_id: str) -> dict[str,
     turns = [entry.turn_id for entry in history.entries if entry.message_id == message_id and is_open(entry.status)]
     if not turns:
         return {"stopped": False}
-    stopped: dict[str, Any] = await ingress.call(key, "stop", {"turn_id": turns[0]})
+    status = ChatStatus.model_validate(await ingress.call(key, "get_status"))
+    others_wait = any(turn.waiting for turn in status.open_turns)
+    queue = "send" if others_wait else "withdraw"  # where nobody waits, what is held stays held
+    stopped: dict[str, Any] = await ingress.call(key, "stop", {"turn_id": turns[0], "queue": queue})
     return stopped

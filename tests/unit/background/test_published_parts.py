@@ -1,5 +1,6 @@
 """The parts of the published library that need no server: events, options, encryption, schemas, streams."""
 
+import asyncio
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from app.background.function import mcp_progress, stream_to_websocket
 from app.background.functions.current import enter
 from app.background.functions.info import FunctionInfo
 from app.background.functions.limits import Limits
+from app.background.functions.output import tell, watching
 from app.background.observability import log_with_context
 from app.background.published.ignored import ignored
 from app.background.restack import CloudConnectionOptions, ResourceOptions, ScheduleRange, ServiceOptions
@@ -194,7 +196,7 @@ async def async_chunks() -> AsyncIterator[Any]:
 
 
 async def test_streams_are_read_to_their_end(said: pytest.LogCaptureFixture) -> None:
-    """A stream of an LLM, async or not, is collected, and keeps the function alive; that nobody hears it is said."""
+    """A stream of an LLM, async or not, is collected, and keeps the function alive; where it is shown is said once."""
     info = FunctionInfo(name="f", task_queue="q", agent_id="a")
     with pytest.raises(DefinitionError, match="No function runs here"):
         await stream_to_websocket(data=chunks())
@@ -205,7 +207,29 @@ async def test_streams_are_read_to_their_end(said: pytest.LogCaptureFixture) -> 
     answer = await stream_to_websocket(data=async_chunks())
     assert (answer["text"], answer["response_id"], answer["usage"]) == ("Hello", "r1", {"total_tokens": 5})
     assert json.dumps(answer)
-    assert said.text.count("there is no engine") == 1
+    assert said.text.count("the gateway of this service shows the stream") == 1
+
+
+async def test_streams_are_told_to_who_watches() -> None:
+    """Each chunk is told to who watches the agent or its run, as it comes, and the end; no one else hears it."""
+    enter(FunctionInfo(name="f", task_queue="q", agent_id="a", run_id="r"))
+    with watching("a") as agent, watching("a", "r") as run, watching("a", "s") as other, watching("b") as stranger:
+        await stream_to_websocket(data=chunks())
+        await asyncio.sleep(0)  # what is told comes by the loop
+        told = [agent.pieces.get_nowait() for _ in range(agent.pieces.qsize())]
+    assert [json.loads(piece)["choices"][0]["delta"]["content"] for piece in told[:-1] if piece] == ["Hel", "lo", None]
+    assert told[-1] == "[DONE]"
+    assert (run.pieces.qsize(), other.pieces.qsize(), stranger.pieces.qsize()) == (4, 0, 0)
+
+
+async def test_who_falls_behind_is_let_go() -> None:
+    """A watcher who does not read keeps a thousand pieces and not one more."""
+    with watching("a") as slow:
+        for number in range(2000):
+            tell("a", "r", str(number))
+        await asyncio.sleep(0)
+        assert slow.pieces.qsize() == 1001
+        assert slow.gone
 
 
 async def test_progress_is_a_heartbeat() -> None:

@@ -125,3 +125,14 @@ def test_unknown_usage_is_not_zero() -> None:
 
 def said(message_id: str = "m", content: str = "hi") -> HistoryEntry:
     return HistoryEntry(role="user", content=content, turn_id=1, status=TurnStatus.RUNNING, message_id=message_id)
+
+
+def test_held_messages_are_shown_behind_all_turns() -> None:
+    """What is held stays with the client, as the history has it, and goes where it is resumed."""
+    chat = ScriptedChat(0)
+    held = HistoryEntry(role="user", content="b", turn_id=2, status=TurnStatus.QUEUED, message_id="m-2", held=True)
+    run, reader = RunEvents(NEW), Reader()
+    reader.read(*run.start([said("m-1", "a"), held]))
+    assert reader.lines == [("user", "a"), ("user", "b")]
+    reader.read(*run.take(chat.status))
+    assert reader.lines == [("user", "a")]

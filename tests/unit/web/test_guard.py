@@ -22,8 +22,8 @@ def restate() -> FakeIngress:
 )
 async def test_names_of_ours_are_let_in(host: str) -> None:
     """A request for localhost, a loopback address or an allowed name is served, with any port."""
-    async with gateway(web_allowed_hosts="chat.example") as http:
-        assert (await http.get("/me", headers={"host": host})).status_code == 200
+    async with gateway(web_allowed_hosts="chat.example", web_tokens=TOKENS) as http:
+        assert (await http.get("/me", headers={"host": host} | bearer(ALICE))).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ async def test_our_page_and_other_clients_are_let_in(headers: dict[str, str], re
 
 async def test_behind_a_proxy_that_ends_tls_our_page_is_let_in() -> None:
     """The origin of the page is https, the port left out: it is the host that the proxy passes on."""
-    async with gateway(web_allowed_hosts="chat.example") as http:
+    async with gateway(web_allowed_hosts="chat.example", web_tokens=TOKENS) as http:
         for host in ("chat.example", "chat.example:443"):
-            headers = {"host": host, "origin": "https://chat.example"}
+            headers = {"host": host, "origin": "https://chat.example"} | bearer(ALICE)
             assert (await http.get("/me", headers=headers)).status_code == 200
 
 

@@ -1,0 +1,150 @@
+// Puts the page together: signs in, opens the chat that the address names, and hands what changes to who shows it.
+
+import { Agents } from "./agents.js";
+import { Chat } from "./chat.js";
+import { Composer } from "./composer.js";
+import { Control } from "./control.js";
+import { byId, icon, say } from "./dom.js";
+import { signIn, watchSignOut } from "./login.js";
+import { attempt, notice } from "./notices.js";
+import { Sidebar } from "./sidebar.js";
+import { choice } from "./storage.js";
+import { ChatStream } from "./stream.js";
+import { Transcript } from "./transcript.js";
+import { Waiting } from "./waiting.js";
+
+class Page {
+  constructor(me) {
+    this.me = me;
+    this.control = new Control();
+    this.transcript = new Transcript({ again: (text) => this.composer.sendText(text), edit: (message) => this.takeBack(message) });
+    this.composer = new Composer({ control: this.control, onSent: () => this.transcript.follow() });
+    this.waiting = new Waiting({ control: this.control, keep: (text) => this.composer.keep(text) });
+    this.sidebar = new Sidebar(me);
+    this.agents = new Agents();
+    window.addEventListener("hashchange", () => this.open(this.keyOfAddress()));
+    document.addEventListener("keydown", (event) => this.key(event));
+    byId("forget").addEventListener("click", () => this.forget());
+  }
+
+  keyOfAddress() {
+    try {
+      const named = decodeURIComponent(location.hash.replace(/^#\/?/, ""));
+      return named || choice.get("chat") || this.me.default_chat;
+    } catch {
+      return this.me.default_chat;
+    }
+  }
+
+  open(key) {
+    if (this.chat?.key === key) return;
+    this.stream?.close();
+    choice.set("chat", key);
+    history.replaceState(null, "", `#/${encodeURIComponent(key)}`); // the address names the chat: it can be gone back to
+    const chat = new Chat(key, (what, turnId) => chat === this.chat && this.changed(what, turnId));
+    this.chat = chat;
+    for (const part of [this.control, this.transcript, this.waiting, this.composer]) part.open(chat);
+    this.sidebar.open(key);
+    this.transcript.changed("outbox");
+    this.stream = new ChatStream(key, {
+      onEvent: (event) => chat.apply(event),
+      onState: (state, message) => this.linked(chat, state, message),
+    });
+    void this.load(chat);
+    chat.outbox.resend();
+  }
+
+  /** Read the newest turns, and again until that works. */
+  async load(chat) {
+    for (let wait = 500; chat === this.chat; wait = Math.min(wait * 2, 5000)) {
+      try {
+        await chat.loadNewest();
+        return;
+      } catch (error) {
+        if (!error.passing) {
+          notice(error.message);
+          return;
+        }
+        await new Promise((resolve) => setTimeout(resolve, wait));
+      }
+    }
+  }
+
+  linked(chat, state, message) {
+    if (chat === this.chat) void chat.setLink(state, message);
+  }
+
+  changed(what, turnId) {
+    if (what === "link") this.control.show();
+    else if (what === "status") {
+      this.control.show();
+      this.waiting.show();
+      this.composer.show();
+      this.transcript.soon();
+      this.sidebar.soon();
+    } else this.transcript.changed(what, turnId);
+    if (what === "all") void this.sidebar.soon();
+  }
+
+  key(event) {
+    if (event.key !== "Escape" || event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
+    if (this.control.escape()) event.preventDefault();
+    this.composer.show();
+  }
+
+  takeBack(message) {
+    this.chat.outbox.drop(message.message_id);
+    this.composer.keep(message.content);
+  }
+
+  forget() {
+    const dialog = byId("confirm");
+    dialog.returnValue = "cancel";
+    dialog.showModal();
+    dialog.addEventListener(
+      "close",
+      async () => {
+        if (dialog.returnValue !== "forget") return;
+        const { chat } = this;
+        await attempt(() => chat.call("forget"));
+        this.sidebar.soon();
+      },
+      { once: true },
+    );
+  }
+}
+
+function themeButton() {
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
+  const button = byId("theme");
+  const show = () => {
+    button.firstElementChild.replaceWith(icon(isDark() ? "sun" : "moon"));
+    say(button.lastElementChild, isDark() ? "Light" : "Dark");
+  };
+  button.addEventListener("click", () => {
+    const wanted = isDark() ? "light" : "dark";
+    document.documentElement.dataset.theme = wanted;
+    // What the system wants anyway is not a choice: it follows the system again.
+    choice.set("theme", (wanted === "dark") === dark.matches ? null : wanted);
+    show();
+  });
+  dark.addEventListener("change", show);
+  window.addEventListener("storage", show);
+  show();
+}
+
+async function start() {
+  themeButton();
+  const me = await signIn();
+  watchSignOut();
+  byId("sign-out").hidden = me.auth === "none";
+  byId("agents-open").hidden = me.operator === false;
+  say(byId("user"), me.user ?? "");
+  byId("app").hidden = false;
+  const page = new Page(me);
+  page.open(page.keyOfAddress());
+  void page.sidebar.load();
+}
+
+await start();

@@ -1,0 +1,60 @@
+// Owns what this browser remembers: drafts, unsent messages, choices. Works without storage, for one page view.
+
+const memory = new Map();
+
+function read(store, name) {
+  try {
+    return store.getItem(name);
+  } catch {
+    return memory.get(name) ?? null;
+  }
+}
+
+function write(store, name, value) {
+  try {
+    if (value === null || value === undefined) store.removeItem(name);
+    else store.setItem(name, value);
+  } catch {
+    memory.set(name, value); // switched off or full
+  }
+}
+
+const lasting = () => window.localStorage;
+const ofTab = () => window.sessionStorage;
+
+function guarded(store) {
+  try {
+    return store();
+  } catch {
+    return { getItem: (name) => memory.get(name) ?? null, setItem: (name, value) => memory.set(name, value), removeItem: (name) => memory.delete(name) };
+  }
+}
+
+export const draft = {
+  of: (key) => read(guarded(lasting), `draft:${key}`) ?? "",
+  keep: (key, text) => write(guarded(lasting), `draft:${key}`, text || null),
+};
+
+/** Messages that were typed and have no receipt yet: a reload sends them again, with the ids they have. */
+export const unsent = {
+  of(key) {
+    try {
+      const found = JSON.parse(read(guarded(ofTab), `unsent:${key}`) ?? "[]");
+      return Array.isArray(found) ? found : [];
+    } catch {
+      return [];
+    }
+  },
+  keep: (key, messages) => write(guarded(ofTab), `unsent:${key}`, messages.length ? JSON.stringify(messages) : null),
+};
+
+/** The token lives as long as the tab. */
+export const token = {
+  get: () => read(guarded(ofTab), "token"),
+  set: (value) => write(guarded(ofTab), "token", value),
+};
+
+export const choice = {
+  get: (name) => read(guarded(lasting), name),
+  set: (name, value) => write(guarded(lasting), name, value),
+};

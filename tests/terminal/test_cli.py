@@ -1,0 +1,182 @@
+"""The terminal client as a program: on a terminal and through pipes, against the real stack."""
+
+import asyncio
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from app.hosting.stack import ROOT
+from tests.support.llm_server import Call, LLMServer, Plan
+from tests.support.process import bare_environment
+from tests.support.terminal import Terminal
+from tests.support.web_stack import Held, Stack, running_stack
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CLI = [sys.executable, str(ROOT / "app" / "cli.py")]
+ESC = "\x1b"
+TOKEN = "secret-of-sara-0123456789"  # noqa: S105 - of the test's own gateway
+
+
+@pytest.fixture(scope="module")
+def llm() -> Iterator[LLMServer]:
+    with LLMServer() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def stack(restate_binary: str, llm: LLMServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """One stack for all tests of this file, which wants a token; each has a chat of its own."""
+    folder = tmp_path_factory.mktemp("stack")
+    async with running_stack(restate_binary, folder, llm, WEB_TOKENS=f"sara:{TOKEN}") as stack:
+        yield stack
+
+
+@pytest.fixture
+def key() -> str:
+    return f"sara:{uuid.uuid4().hex[:8]}"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def terminal(stack: Stack, key: str, tmp_path: Path) -> AsyncIterator[Terminal]:
+    """The client on a terminal, joined."""
+    terminal = Terminal([*CLI, key, "--url", stack.url], bare_environment(WEB_TOKEN=TOKEN), tmp_path)
+    try:
+        await terminal.shows("/help")
+        yield terminal
+    finally:
+        await terminal.close()
+
+
+async def piped(stack: Stack, key: str, folder: Path, lines: str, **env: str) -> tuple[int, str, str]:
+    """Run the client with pipes; return its exit code and what it wrote."""
+    environment = bare_environment(**{"WEB_URL": stack.url, "WEB_TOKEN": TOKEN} | env)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *CLI, key, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, cwd=folder
+    )
+    out, err = await asyncio.wait_for(process.communicate(lines.encode()), 60)
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+async def test_pipes(stack: Stack, key: str, tmp_path: Path) -> None:
+    """One message a line goes in, answers come out in order, and nothing else."""
+    stack.script(Plan(text=["one"]), Plan(text=["two\nlines"]))
+    assert await piped(stack, key, tmp_path, "first\n\nsecond\n") == (0, "one\ntwo\nlines\n", "")
+
+
+async def test_pipes_get_no_control_characters(stack: Stack, key: str, tmp_path: Path) -> None:
+    """What the model says cannot talk to the terminal behind a pipe."""
+    stack.script(Plan(text=["\x1b]0;evil\x07ok"]))
+    assert await piped(stack, key, tmp_path, "hi\n") == (0, "\\x1b]0;evil\\x07ok\n", "")
+
+
+async def test_pipes_tell_of_failure(stack: Stack, key: str, tmp_path: Path) -> None:
+    """A turn that fails is exit code 1, with its sentence on stderr; so is a token that is wrong."""
+    stack.script(Plan(status=401, error={"error": {"message": "bad key"}}))
+    code, out, err = await piped(stack, key, tmp_path, "hi\n")
+    assert (code, out) == (1, "")
+    assert "401" in err
+    code, out, err = await piped(stack, key, tmp_path, "hi\n", WEB_TOKEN="wrong")  # noqa: S106
+    assert (code, out) == (1, "")
+    assert "set WEB_TOKEN" in err
+    code, out, err = await piped(stack, "another", tmp_path, "hi\n")
+    assert (code, out) == (1, "")
+
+
+async def test_a_streamed_answer(stack: Stack, terminal: Terminal) -> None:
+    """The answer is seen while it is written, tool calls too, and each text once."""
+    held = Held(["Hello\nde"], ["ar friend"])
+    stack.script(
+        held.plan, Plan(text=["I do it"], calls=[Call(arguments='{"task": "tidy"}')]), Plan(text=["All done."])
+    )
+    terminal.type("hi\r")
+    await terminal.shows("› hi\n", "Hello\n", "working")
+    held.let_go()
+    await terminal.shows("dear friend\n")
+    terminal.type("tidy up\r")
+    await terminal.shows("I do it\n", '· execute_task {"task": "tidy"}', "→ The task is done: tidy", "All done.\n")
+    assert terminal.text.count("Hello\n") == terminal.text.count("dear friend\n") == 1
+
+
+async def test_typing_meanwhile_and_stopping(stack: Stack, terminal: Terminal) -> None:
+    """One types while the agent works; Esc stops and holds what waits, Esc again sends it."""
+    stack.script(Held(["Once upon\n"], []).plan)
+    terminal.type("first\r")
+    await terminal.shows("Once upon\n")
+    terminal.type("/mode queue\r")
+    await terminal.shows("The mode is QUEUE.")
+    terminal.type("second\r")
+    await terminal.shows("1 waiting")
+    terminal.type("/edit 1 second, changed\r")
+    terminal.type("/queue\r")
+    await terminal.shows("1. QUEUE: second")
+    terminal.type(ESC)
+    await terminal.shows("Interrupted.", "1 held (Esc sends)")
+    terminal.type(ESC)
+    await terminal.shows("› second, changed", "answer to:")
+    terminal.type("/history 1\r")
+    terminal.type("/nonsense\r")
+    await terminal.shows("/nonsense is not known")
+
+
+async def test_the_other_mode(stack: Stack, terminal: Terminal) -> None:
+    """Alt+Enter queues where Enter interrupts."""
+    stack.script(Held(["Once upon\n"], []).plan)
+    terminal.type("first\r")
+    await terminal.shows("Once upon\n")
+    terminal.type(f"later{ESC}\r")
+    await terminal.shows("1 waiting")
+    terminal.type("now\r")
+    await terminal.shows("Interrupted.", "› now")
+
+
+async def test_a_terminal_obeys_nobody_else(stack: Stack, terminal: Terminal) -> None:
+    """Escape sequences of the model and of tools are shown as text, and never reach the terminal."""
+    evil = "\x1b]0;evil\x07\x1b[2J\x9b31mred"
+    stack.script(Plan(text=[evil], calls=[Call(arguments='{"task": "\\u001b]0;evil\\u0007"}')]), Plan(text=[evil]))
+    terminal.type("hi\r")
+    await terminal.shows("\\x1b]0;evil\\x07\\x1b[2J\\x9b31mred", "→ The task is done: \\x1b]0;evil")
+    assert "\x1b]0;evil" not in terminal.raw
+    assert "\x9b31m" not in terminal.raw
+
+
+async def test_leaving(terminal: Terminal) -> None:
+    """Ctrl-D ends the client, without a word."""
+    terminal.type("\x04")
+    assert await terminal.ends() == 0
+    assert "Traceback" not in terminal.text
+
+
+async def test_the_service_restarts(stack: Stack, terminal: Terminal) -> None:
+    """While the service is away the client says so; then it goes on, and what was typed meanwhile is sent."""
+    stack.script(Plan(text=["before"]))
+    terminal.type("one\r")
+    await terminal.shows("before\n")
+    stack.service.kill9()
+    await terminal.shows("Connecting again")
+    terminal.type("two\r")
+    await stack.service.start()
+    await terminal.shows("› two", "answer to:", timeout_s=40)
+    assert terminal.text.count("before\n") == 1
+
+
+async def test_no_gateway(tmp_path: Path) -> None:
+    """Where the settings say that there is no gateway, the client says how to name one."""
+    process = await asyncio.create_subprocess_exec(
+        *CLI,
+        "sara",
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=bare_environment(WEB_PORT="none"),
+        cwd=tmp_path,
+    )
+    _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    assert b"--url or WEB_URL" in err
