@@ -162,7 +162,7 @@ async def test_key_that_is_not_utf8(chat: Chat) -> None:
 
 async def test_status_of_an_unknown_chat(chat: Chat) -> None:
     """A chat that never was is idle and empty, and looking at it stores nothing."""
-    assert await chat.status() == {"mode": "INTERRUPT", "busy": False, "last_turn_id": 0, "open_turns": []}
+    assert await chat.status() == {"mode": "INTERRUPT", "busy": False, "last_turn_id": 0, "open_turns": [], "held": []}
     assert await chat.entries() == []
     assert await chat.state() == {}
 
