@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 import statistics
 import time
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ from app.turns.history import LookRequest
 from app.web.watch import IngressReads, RecordUnavailable
 from tests.integration.conftest import SETTINGS
 from tests.support.chat import Chat
-from tests.support.llm_server import Call, Gate, LLMServer, Plan
+from tests.support.llm_server import Call, Gate, LLMRequest, LLMServer, Plan
 from tests.support.process import free_port, local_http
 from tests.support.restate_server import RestateServer
 from tests.support.service import Service
@@ -249,3 +250,70 @@ async def test_a_chat_that_is_watched_heals(chat: Chat, watcher: Watching) -> No
     await watcher.idle(1, timeout_s=40)
     assert watcher.turns[1]["status"] == "failed"
     assert watcher.open is None
+
+
+async def test_what_a_look_shows(chat: Chat) -> None:
+    """A look has the open turns, and of those behind the given one the last closed ones; without one, the newest."""
+    for n in range(1, 5):
+        await chat.say(f"message {n}")
+        await chat.idle()
+    gate = Gate()
+    chat.script(Plan(text=["late"], gate=gate))
+    await chat.say("message 5")
+    await chat.say("message 6", "QUEUE")
+
+    async def shown(**request: int) -> list[int]:
+        return [turn["turn_id"] for turn in (await chat.call("look", **request))["turns"]]
+
+    assert await shown() == [4, 5, 6]
+    assert await shown(after_turn=0) == [1, 2, 3, 4, 5, 6]
+    assert await shown(after_turn=2) == [3, 4, 5, 6]
+    assert await shown(after_turn=1, limit=2) == [3, 4, 5, 6]
+    assert await shown(after_turn=4) == [5, 6]
+    assert await shown(after_turn=99) == [5, 6]
+    look = await chat.call("look", after_turn=2)
+    assert look["status"] == await chat.status()
+    assert [entry for turn in look["turns"] for entry in turn["entries"]] == [
+        entry for entry in await chat.entries() if entry["turn_id"] > 2
+    ]
+    gate.open()
+    await chat.idle()
+
+
+MODES = ("INTERRUPT", "ROLLBACK", "STEER", "INCORPORATE", "QUEUE")
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_whatever_people_do(chat: Chat, application: Service, watcher: Watching, seed: int) -> None:
+    """Messages of every mode, stops, held messages: no text comes twice, nothing goes back, the end is the record's."""
+    rng = random.Random(seed)
+
+    def answer(request: LLMRequest) -> Plan:
+        words = [f"{request.index}-{n} " for n in range(rng.randint(1, 12))]
+        if rng.random() < 0.3 and request.iterations < 3:
+            call = Call(arguments='{"task": "dig"}', call_id=f"c{request.index}")
+            return Plan(text=words, calls=[call], finish_reason="tool_calls", gap_s=0.01)
+        return Plan(text=words, gap_s=0.02, break_after=rng.choice((None, None, None, 2)))
+
+    chat.script_by(answer)
+    async with watching(application.url, chat.key) as second:
+        for n in range(25):
+            if rng.random() < 0.15:
+                await chat.call("stop", queue=rng.choice(("hold", "send", "withdraw")))
+            elif rng.random() < 0.1:
+                await chat.post("resume", {})
+            else:
+                await chat.post("process_user_message", {"content": f"message {n}", "mode": rng.choice(MODES)})
+            await asyncio.sleep(rng.choice((0, 0.02, 0.1, 0.3)))  # as people do
+        await chat.call("stop", queue="withdraw")
+        await chat.idle()
+        entries = await chat.entries()
+        last = (await chat.status())["last_turn_id"]
+        for each in (watcher, second):
+            await each.idle(last)
+            assert each.open is None
+            for turn_id, turn in each.turns.items():
+                shown = [entry for entry in entries if entry["turn_id"] == turn_id and not entry.get("held")]
+                assert turn["entries"] == shown, turn_id
+        assert set(watcher.turns) >= set(second.turns)
+        assert {entry["turn_id"] for entry in entries if not entry.get("held")} <= set(watcher.turns)
