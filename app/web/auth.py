@@ -11,7 +11,6 @@ from typing import Protocol
 from app.errors import UsageError
 from app.settings import Settings
 from app.web.caller import How
-from app.web.jwt_issuer import JwtIssuer
 
 MIN_TOKEN_CHARS = 16
 MAX_TOKEN_CHARS = 8192  # of any kind; no issuer writes longer ones into a header
@@ -74,6 +73,8 @@ def build_authenticator(settings: Settings) -> Authenticator | None:
     if settings.oidc_issuer is not None:
         if settings.oidc_audience is None:
             raise UsageError("OIDC_ISSUER needs OIDC_AUDIENCE: the name by which the issuer knows this service.")
+        from app.web.jwt_issuer import JwtIssuer  # it takes 50 ms to import, which most starts do not need
+
         ways["jwt"] = JwtIssuer(
             settings.oidc_issuer,
             settings.oidc_audience,

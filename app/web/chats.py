@@ -96,7 +96,7 @@ async def send_message(request: Request) -> Response:
 async def body_of(request: Request) -> Any:
     """Return the body, which is a JSON object. Errors: Refused (400)."""
     try:
-        body = from_json(await request.body())
+        body = from_json(await request.body(), allow_inf_nan=False)
     except ValueError as exc:
         raise Refused(400, f"The body is no JSON: {exc}. Send {{}} where there is nothing to say.") from exc
     if not isinstance(body, dict):

@@ -4,6 +4,7 @@ Carries nothing of the caller but key and body: no header of theirs, so no crede
 """
 
 import asyncio
+import json
 import time
 import uuid
 from typing import Any
@@ -47,13 +48,13 @@ class Ingress:
 
         Errors: Refused with the status and the sentence of the handler; 503 where Restate or the service is away.
         """
-        headers = {}
+        headers = {"content-type": "application/json"}
         if handler == NEW_MESSAGE:
             body = with_message_id(body)
         elif handler not in READS:
             headers["idempotency-key"] = uuid.uuid4().hex
         path = f"/{CHAT_SERVICE}/{encoded(key)}/{handler}"
-        answer = await self.send("POST", path, json={} if body is None else body, headers=headers)
+        answer = await self.send("POST", path, content=_written({} if body is None else body), headers=headers)
         return from_json(answer.content) if answer.content else None
 
     async def wait_for_end(self, invocation_id: str, within_s: float) -> None:
@@ -123,6 +124,14 @@ def with_message_id(body: Any) -> Any:
     if isinstance(body, dict) and body.get("message_id") is None:
         return {**body, "message_id": uuid.uuid4().hex}
     return body
+
+
+def _written(body: Any) -> bytes:
+    """Return a body as JSON. Errors: Refused (400)."""
+    try:
+        return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as exc:
+        raise Refused(400, f"The body has what JSON cannot carry: {exc}") from exc
 
 
 def _message_of(answer: httpx.Response) -> str:

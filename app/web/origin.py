@@ -23,7 +23,7 @@ class Hosts:
 
     def __init__(self, own: str, allowed: Iterable[str]) -> None:
         named = (own,) if own not in _ANY_ADDRESS else ()
-        self._names = frozenset(_bracketed(name.strip().lower()) for name in (*LOOPBACK, *named, *allowed))
+        self._names = frozenset(_without_port(name.strip().lower()) for name in (*LOOPBACK, *named, *allowed))
 
     def require_known(self, connection: HTTPConnection) -> None:
         """Check that a request names us as its host, once. Errors: Refused (421).
@@ -67,8 +67,10 @@ def _with_port(authority: str, scheme: str) -> tuple[str, str] | None:
     return None if found is None else (found[1], found[2] or _DEFAULT_PORTS[scheme])
 
 
-def _bracketed(name: str) -> str:
-    return f"[{name}]" if name.count(":") > 1 and not name.startswith("[") else name
+def _without_port(name: str) -> str:
+    """Return a name of a setting as it stands in a Host header, any port left out."""
+    found = _AUTHORITY.fullmatch(name)
+    return found[1] if found else f"[{name}]"
 
 
 def _foreign() -> Refused:

@@ -107,6 +107,10 @@ async def test_stack_keeps_chats_and_leaves_nothing_running(tmp_path: Path, stac
             True,
         ]
     assert mode_of_data(stack) == 0o700
+    directions = first.log()[first.log().index("Chat with it") :].splitlines()
+    assert directions[0] == f"Chat with it: http://127.0.0.1:{stack['WEB_PORT']}", "the page is what is named first"
+    async with local_http() as http:
+        assert (await http.get(directions[0].removeprefix("Chat with it: "))).status_code == 200
     await say(stack["RESTATE_INGRESS_URL"], "remember me")
     assert await first.end(signal.SIGINT) == 0
     require_nothing_listens(stack)
