@@ -408,6 +408,25 @@ async def test_text_of_others_never_runs(stub: StubGateway, open_page: OpenPage)
     assert await page.locator("img, #app script, iframe, [onerror]").count() == 0
 
 
+async def test_background_agents(page: Page, stub: StubGateway) -> None:
+    """The panel lists agents with their state, events and result, and shows what one streams; Esc closes it."""
+    common = {"run_number": 1, "task_queue": "restack", "parent_id": None, "failure": None, "result": None}
+    stub.agents = [
+        common | {"agent_id": "a/1", "agent_name": "Reminder", "status": "running", "events": 3},
+        common | {"agent_id": "b", "agent_name": "Report", "status": "completed", "events": 0, "result": {"pages": 3}},
+    ]
+    stub.outputs = {"a/1": ["page 1, ", "page 2"]}
+    await page.click("#agents-open")
+    await expect(page.locator(".agent-state")).to_have_text(["running", "completed"])
+    for summary in await page.locator(".agent summary").all():
+        await summary.click()
+    await expect(page.locator(".agent-facts").first).to_have_text("3 events · 1 run · queue restack")
+    await expect(page.locator(".agent-output").first).to_have_text("page 1, page 2")
+    await expect(page.locator(".agent pre:visible").last).to_contain_text('"pages": 3')
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#agents")).to_be_hidden()
+
+
 async def test_the_page_is_strict(page: Page, stub: StubGateway) -> None:
     """The page has no inline script or style, and fetches nothing from elsewhere."""
     markup = await (await page.request.get(stub.url)).text()

@@ -1,6 +1,6 @@
-// Owns the event stream of one chat: fetch (EventSource cannot send a token), reconnecting, cursors. Knows no event.
+// Owns a stream of events: fetch (EventSource cannot send a token), reconnecting, cursors. Knows no event.
 
-import { authorization, chatPath, refusal } from "./api.js";
+import { authorization, refusal } from "./api.js";
 
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 10_000;
@@ -49,11 +49,11 @@ function nextEnd(buffer, from) {
   return feed < 0 ? back : back < 0 ? feed : Math.min(feed, back);
 }
 
-/** The stream of one chat, for as long as it is not closed. Listeners: onEvent(event), onState("live" | "away", message). */
-export class ChatStream {
-  constructor(key, { onEvent, onState }) {
-    this.key = key;
-    this.onEvent = onEvent;
+/** The stream at a path, for as long as it is not closed. Listeners: onData(text), onState("live" | "away" | "refused", message). */
+export class Stream {
+  constructor(path, { onData, onState }) {
+    this.path = path;
+    this.onData = onData;
     this.onState = onState;
     this.cursor = null;
     this.closed = false;
@@ -99,7 +99,7 @@ export class ChatStream {
     if (this.cursor !== null) headers["last-event-id"] = this.cursor;
     let guard = setTimeout(() => controller.abort(), SILENCE_MS);
     try {
-      const response = await fetch(chatPath(this.key, "events"), { headers, signal: controller.signal, cache: "no-store" });
+      const response = await fetch(this.path, { headers, signal: controller.signal, cache: "no-store" });
       if (!response.ok) throw await refusal(response);
       const parser = new EventParser((data, id) => this.take(data, id));
       const reader = response.body.getReader();
@@ -122,13 +122,7 @@ export class ChatStream {
   take(data, id) {
     if (this.closed) return;
     if (id !== undefined) this.cursor = id;
-    let event;
-    try {
-      event = JSON.parse(data);
-    } catch {
-      return; // not ours
-    }
-    if (event && typeof event === "object") this.onEvent(event);
+    this.onData(data);
   }
 
   pause(ms) {
