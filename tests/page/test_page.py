@@ -221,7 +221,7 @@ async def test_esc_stops_and_holds_and_the_second_sends_all(page: Page, stub: St
     chat.waiting, chat.held = [], [waiting("w-1", "then this")]
     chat.put(turn(1, user("first", message_id="m-1"), status="interrupted"))
     await expect(page.locator(".tray-held .chip-text")).to_have_text("then this")
-    await expect(page.locator("#stop")).to_contain_text("Send all")
+    await expect(page.locator(".tray-held .tray-head button")).to_contain_text("Send all")
     await page.keyboard.press("Escape")
     await eventually(lambda: stub.posted("resume") == [{}])
     chat.held = []
@@ -297,6 +297,25 @@ async def test_the_line_comes_back(page: Page, stub: StubGateway) -> None:
     chat.text(text, "two")
     await expect(page.locator(".answer .markdown")).to_have_text("one two")
     await expect(page.locator("#status")).to_be_hidden()
+
+
+async def test_a_tab_that_nobody_sees_lets_go_of_its_line(stub: StubGateway, open_page: OpenPage) -> None:
+    """Six tabs would take all connections that a browser has for a server. Seen again, it has missed nothing."""
+    page = await open_page("about:blank")
+    await page.clock.install()
+    await page.goto(stub.url)
+    chat = stub.chat()
+    await joined(page, chat)
+    hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
+    tell = "document.dispatchEvent(new Event('visibilitychange'));"
+    await page.evaluate(hide % "true" + tell)
+    await page.clock.fast_forward(31_000)
+    await eventually(lambda: not chat.watchers)
+    for number in (1, 2, 3):
+        chat.put(turn(number, user(f"question {number}"), assistant("yes")))
+    await expect(page.locator("#status")).to_be_hidden()
+    await page.evaluate(hide % "false" + tell)
+    await expect(page.locator(".turn .bubble")).to_have_text(["question 1", "question 2", "question 3"])
 
 
 async def test_an_unavailable_record_is_named(page: Page, stub: StubGateway) -> None:

@@ -4,6 +4,7 @@ import { authorization, refusal } from "./api.js";
 
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 10_000;
+const HIDDEN_MS = 30_000; // a tab that nobody sees lets go of its line: browsers have six for all tabs of a server
 const SILENCE_MS = 40_000; // the server pings every 15 s: after this long the line is dead
 
 /** Cuts a text/event-stream into events. A line may come in pieces, and end in \n, \r\n or \r. */
@@ -49,7 +50,7 @@ function nextEnd(buffer, from) {
   return feed < 0 ? back : back < 0 ? feed : Math.min(feed, back);
 }
 
-/** The stream at a path, for as long as it is not closed. Listeners: onData(text), onState("live" | "away" | "refused", message). */
+/** The stream at a path, for as long as it is not closed. Listeners: onData(text), onState("live" | "away" | "asleep" | "refused", message). */
 export class Stream {
   constructor(path, { onData, onState }) {
     this.path = path;
@@ -58,23 +59,39 @@ export class Stream {
     this.cursor = null;
     this.closed = false;
     this.wake = () => {};
-    this.online = () => this.wake();
+    this.asleep = false;
+    this.online = () => this.seen();
     window.addEventListener("online", this.online);
     document.addEventListener("visibilitychange", this.online);
-    this.run();
+    this.seen();
+    void this.run();
   }
 
   close() {
     this.closed = true;
+    clearTimeout(this.bedtime);
     window.removeEventListener("online", this.online);
     document.removeEventListener("visibilitychange", this.online);
     this.controller?.abort();
     this.wake();
   }
 
+  /** The tab was hidden or is seen again, or the network is back. */
+  seen() {
+    clearTimeout(this.bedtime);
+    if (document.hidden) this.bedtime = setTimeout(() => this.sleep(), HIDDEN_MS);
+    this.wake();
+  }
+
+  sleep() {
+    this.asleep = true;
+    this.controller?.abort();
+  }
+
   async run() {
     let wait = FIRST_WAIT_MS;
     while (!this.closed) {
+      if (this.asleep) await this.awake();
       let message = "";
       try {
         await this.read(() => (wait = FIRST_WAIT_MS));
@@ -87,6 +104,7 @@ export class Stream {
         }
       }
       if (this.closed) return;
+      if (this.asleep) continue;
       this.onState("away", message);
       await this.pause(wait * (0.75 + Math.random() / 2)); // not all tabs in the same moment
       wait = Math.min(wait * 2, LONGEST_WAIT_MS);
@@ -123,6 +141,13 @@ export class Stream {
     if (this.closed) return;
     if (id !== undefined) this.cursor = id;
     this.onData(data);
+  }
+
+  /** Wait until somebody looks. */
+  async awake() {
+    this.onState("asleep", "");
+    while (document.hidden && !this.closed) await new Promise((resolve) => (this.wake = resolve));
+    this.asleep = false;
   }
 
   pause(ms) {
