@@ -15,7 +15,7 @@ from app.live.running import Running
 
 LINGER_S = 5.0  # in which the text of a call that is over gets into the record, at the latest when its tools are over
 LOST_S = 3600.0  # after which what runs and says nothing is taken to run elsewhere, or to be dead
-FEED_EVENTS = 4000  # by which a watcher may be behind: two minutes of a fast LLM
+FEED_EVENTS = 2000  # by which a watcher may be behind, 200 bytes each
 
 logger = logging.getLogger("live")
 

@@ -16,6 +16,7 @@ import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from app.live.ending import end
 from app.live.events import CallStarted, ChatChanged, LiveEvent
 from app.live.hub import LOST_S, LocalHub, Subscription
 from app.live.outbox import Outbox
@@ -64,11 +65,7 @@ class RedisHub:
         self._tasks = [asyncio.create_task(self._write_for_ever()), asyncio.create_task(self._read_for_ever())]
 
     async def aclose(self) -> None:
-        going_on = set(self._tasks)
-        while going_on:
-            for task in going_on:
-                task.cancel()
-            _, going_on = await asyncio.wait(going_on, timeout=0.1)  # the client may swallow a cancellation
+        await end(self._tasks)
         for client in (self._writer, self._reader):
             with contextlib.suppress(Exception):  # it may be the connection that is broken
                 await client.aclose()

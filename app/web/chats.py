@@ -29,6 +29,7 @@ CHANGES = (
     "resume",
     "set_mode",
     "edit_queued_message",
+    "hold_queued_message",
     "withdraw_queued_message",
     "promote_queued_message",
     "forget",

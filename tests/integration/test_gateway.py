@@ -1,6 +1,7 @@
 """The gateway against a real Restate server: chats, replies, lists, repeats, and what it leaves in journals."""
 
 import asyncio
+import json
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from app.hosting.stack import ROOT
 from tests.integration.conftest import SETTINGS
 from tests.support.eventually import eventually
 from tests.support.gateway import ALICE, BOB, TOKENS, bearer
@@ -17,14 +19,16 @@ from tests.support.llm_server import Gate, LLMServer, Plan, echo
 from tests.support.process import free_port, local_http
 from tests.support.restate_server import RestateServer
 from tests.support.service import Service
+from tests.support.streaming_main import WORDS
 
 
 class Web:
     """A gateway as one of its users sees it. Keys of the tests begin with the user and a label of the test."""
 
-    def __init__(self, url: str, service: Service, llm: LLMServer) -> None:
+    def __init__(self, url: str, service: Service, restate: RestateServer, llm: LLMServer) -> None:
         self.url = url
         self.service = service
+        self.restate = restate
         self.llm = llm
         self.label = uuid.uuid4().hex[:8]
 
@@ -48,23 +52,25 @@ class Web:
         return receipt
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=[False, True], ids=["normal", "always-replay"])
 async def running(
-    restate_server: RestateServer, llm_server: LLMServer, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, restate_binary: str, llm_server: LLMServer, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Web]:
-    """A service with a gateway, beside nothing else."""
-    port = free_port()
-    settings = SETTINGS | restate_server.settings | {"OPENAI_BASE_URL": llm_server.url}
-    settings |= {"WEB_PORT": str(port), "WEB_TOKENS": TOKENS, "WEB_OPERATORS": "bob", "LOG_LEVEL": "DEBUG"}
-    async with restate_server.serving(Service(tmp_path_factory.mktemp("gateway"), **settings)) as service:
-        yield Web(f"http://127.0.0.1:{port}", service, llm_server)
+    """A service with a gateway, on a server of its own: that of the other tests has its chats elsewhere."""
+    folder, port = tmp_path_factory.mktemp("gateway"), free_port()
+    async with RestateServer(restate_binary, folder, always_replay=request.param) as restate:
+        settings = SETTINGS | restate.settings | {"OPENAI_BASE_URL": llm_server.url}
+        settings |= {"WEB_PORT": str(port), "WEB_TOKENS": TOKENS, "WEB_OPERATORS": "bob", "LOG_LEVEL": "DEBUG"}
+        service = Service(folder, ROOT / "tests" / "support" / "streaming_main.py", **settings)
+        async with restate.serving(service):
+            yield Web(f"http://127.0.0.1:{port}", service, restate, llm_server)
 
 
 @pytest_asyncio.fixture
 async def web(running: Web, llm_server: LLMServer) -> Web:
     """The gateway, with a fresh label for the test and an LLM that echoes."""
     llm_server.script = echo
-    return Web(running.url, running.service, llm_server)
+    return Web(running.url, running.service, running.restate, llm_server)
 
 
 async def test_a_message_is_answered(web: Web) -> None:
@@ -206,7 +212,7 @@ async def test_a_foreign_chat_stays_as_it_is(web: Web) -> None:
     assert (await web.get(path)).json() == before
 
 
-async def test_tokens_are_nowhere_in_restate(web: Web, restate_server: RestateServer) -> None:
+async def test_tokens_are_nowhere_in_restate(web: Web) -> None:
     """No token is in state, in journals, among invocations, or in the log of the server or the service."""
     key = web.key()
     await web.say(key, "hello", "?wait=20")
@@ -221,11 +227,36 @@ async def test_tokens_are_nowhere_in_restate(web: Web, restate_server: RestateSe
         "SELECT * FROM sys_inbox",
     ]
     for sql in kept:
-        text = str(await restate_server.query(sql))
+        text = str(await web.restate.query(sql))
         assert not is_in("token-0123456789", text)
         assert "sys_journal" not in sql or is_in("hello", text), "the search sees what was sent"
-    for log in (restate_server.process.log(), web.service.process.log()):
+    for log in (web.restate.process.log(), web.service.process.log()):
         assert "token-0123456789" not in log
+
+
+async def test_what_an_agent_streams_is_seen(web: Web) -> None:
+    """A function's stream is seen while it runs, and the list has the agent with its result."""
+    agent_id = f"speaker-{web.label}"
+    events = f"{web.url}/agents/{agent_id}/events"
+    async with local_http() as http, http.stream("GET", events, headers=bearer(BOB)) as stream:
+        start = {"agent_name": "Speaker", "agent_id": agent_id}
+        started = await http.post(f"{web.restate.ingress_url}/BackgroundAgents/schedule_agent", json=start)
+        assert started.is_success, started.text
+        pieces = []
+        async with asyncio.timeout(20):
+            async for line in stream.aiter_lines():
+                pieces.append(line.removeprefix("data: "))
+                if pieces[-1] == "[DONE]":
+                    break
+    said = [json.loads(piece)["choices"][0]["delta"]["content"] for piece in pieces if piece.startswith("{")]
+    assert said == list(WORDS)
+
+    async def ended() -> bool:
+        listed = {each["agent_id"]: each for each in (await web.get("/agents", BOB)).json()["agents"]}
+        found = listed[agent_id]
+        return (found["status"], found["result"], found["events"]) == ("completed", "Hello there", 0)
+
+    await eventually(ended)
 
 
 async def test_only_operators_see_background_agents(web: Web) -> None:

@@ -5,13 +5,17 @@ import itertools
 import statistics
 import time
 from collections.abc import AsyncIterator
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
 
+from app.turns.history import LookRequest
+from app.web.watch import IngressReads, RecordUnavailable
 from tests.integration.conftest import SETTINGS
 from tests.support.chat import Chat
 from tests.support.llm_server import Call, Gate, LLMServer, Plan
+from tests.support.process import free_port, local_http
 from tests.support.restate_server import RestateServer
 from tests.support.service import Service
 from tests.support.watching import WATCHED_MAIN, Watching, delays, stamped, watching
@@ -207,3 +211,41 @@ async def test_looks_leave_nothing(chat: Chat, watcher: Watching) -> None:
     await watcher.idle(1)
     await chat.nothing_runs()
     assert not [target for target in (await chat.kept_invocations()).values() if target.endswith("/look")]
+
+
+@pytest.mark.parametrize("key", ["..", "a/b", "Grüße 👋", "%2F", " "])
+async def test_chats_of_any_key_are_read(chat: Chat, key: str) -> None:
+    """A view reads the very chat that is named, whatever its key."""
+    async with local_http() as http:
+        url = f"{chat.server.ingress_url}/ChatService/{quote(key, safe='').replace('.', '%2E')}"
+        await http.post(f"{url}/set_mode", json={"mode": "QUEUE"})
+        reads = IngressReads(chat.server.ingress_url)
+        look = await reads.look(key, LookRequest())
+        await http.post(f"{url}/forget")
+        assert (look.status.mode, look.turns) == ("QUEUE", [])
+        await reads.aclose()
+
+
+async def test_a_chat_that_cannot_be_read(chat: Chat) -> None:
+    """What the handler refuses, and a Restate that does not answer, are told in a sentence."""
+    reads = IngressReads(chat.server.ingress_url)
+    with pytest.raises(RecordUnavailable, match="The key has 300 characters"):
+        await reads.look("k" * 300, LookRequest())
+    await reads.aclose()
+    away = IngressReads(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(RecordUnavailable, match="Restate does not answer at http"):
+        await away.look("key", LookRequest())
+    await away.aclose()
+
+
+async def test_a_chat_that_is_watched_heals(chat: Chat, watcher: Watching) -> None:
+    """A turn whose run was killed from outside is closed for who watches, though nobody asks for anything."""
+    chat.script(Plan(text=["Half"], gap_s=0.1, hang_after=1))
+    await chat.say("first")
+    await watcher.until(lambda w: w.running_text == "Half" and w.status["open_turns"])
+    async with local_http() as http:
+        run = await chat.running_invocation()
+        await http.patch(f"{chat.server.admin_url}/invocations/{run}/kill")
+    await watcher.idle(1, timeout_s=40)
+    assert watcher.turns[1]["status"] == "failed"
+    assert watcher.open is None

@@ -233,7 +233,7 @@ async def test_esc_stops_and_holds_and_the_second_sends_all(page: Page, stub: St
 
 
 async def test_what_waits_can_be_changed(page: Page, stub: StubGateway) -> None:
-    """A chip is edited in place, sent now, withdrawn, or resumed."""
+    """A chip is edited in place, held, sent now, withdrawn, or resumed."""
     chat = stub.chat()
     await begin(chat, page)
     chat.waiting, chat.held = [waiting("w-1", "one"), waiting("w-2", "two")], [waiting("h-1", "three")]
@@ -247,11 +247,13 @@ async def test_what_waits_can_be_changed(page: Page, stub: StubGateway) -> None:
     await page.keyboard.press("Escape")
     assert stub.posted("stop") == [], "Esc left the chip, not the turn"
     second = page.locator(".chip", has_text="two")
+    await second.get_by_role("button", name="Hold").click()
     await second.get_by_role("button", name="Send now").click()
     await second.get_by_role("button", name="Withdraw").click()
     await page.locator(".chip", has_text="three").get_by_role("button", name="Resume").click()
     await eventually(lambda: stub.posted("resume") == [{"message_ids": ["h-1"]}])
-    assert stub.posted("promote_queued_message") == stub.posted("withdraw_queued_message") == [{"message_id": "w-2"}]
+    for change in ("hold", "promote", "withdraw"):
+        assert stub.posted(f"{change}_queued_message") == [{"message_id": "w-2"}]
 
 
 async def test_an_edit_that_comes_too_late_is_not_lost(page: Page, stub: StubGateway) -> None:

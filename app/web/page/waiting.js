@@ -88,8 +88,10 @@ class Chip {
     this.mode = make("span", { class: "chip-mode" });
     const change = (handler) => () => owner.change(handler, { message_id: this.id });
     this.resume = iconButton("play", "Resume this message", () => attempt(() => owner.chat.call("resume", { message_ids: [this.id] })));
+    this.hold = iconButton("pause", "Hold until it is resumed", change("hold_queued_message"));
     this.tools = make("span", { class: "chip-tools" },
       iconButton("edit", "Edit", () => this.edit()),
+      this.hold,
       this.resume,
       iconButton("bolt", "Send now, ahead of the others", change("promote_queued_message")),
       iconButton("close", "Withdraw", change("withdraw_queued_message")),
@@ -101,6 +103,7 @@ class Chip {
     this.content = message.content;
     say(this.text, message.content);
     say(this.mode, nameOf(message.mode));
+    this.hold.hidden = held;
     this.resume.hidden = !held;
     this.element.dataset.message = this.id;
   }

@@ -8,6 +8,7 @@ import contextlib
 import logging
 from collections.abc import Iterable
 
+from app.live.ending import end
 from app.live.events import CallStarted, ChatChanged, LiveEvent, Resync, ToolStarted
 from app.live.feed import Feed, Reader
 from app.live.hub import Hub
@@ -23,8 +24,8 @@ GAP_S = 0.03  # between two reads
 SECOND_LOOKS_S = (0.05, 0.25)  # after a hint whose change does not show: it may have come before the change
 HEAL_S = 10.0  # between two reads that have dead runs looked for
 BACKOFF_S = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
-FEED_WEIGHT = 4000  # by which a watcher may be behind, in texts
-TURN_WEIGHT = 40  # of a turn, which may be long
+FEED_WEIGHT = 1000  # by which a watcher may be behind, in texts: 20 s of a fast LLM
+TURN_WEIGHT = 20  # of a turn, which may be long
 
 logger = logging.getLogger("live")
 
@@ -52,9 +53,7 @@ class View:
 
     async def end(self) -> None:
         """Stop reading."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     async def join(self) -> tuple[Reader[ViewEvent], list[ViewEvent]]:
         """Return a reader of what becomes of the chat, and what it is at that moment."""

@@ -17,7 +17,8 @@ from app.web.watch.events import ViewEvent
 from app.web.watch.reads import Reads
 from app.web.watch.view import View
 
-BATCHES_PER_S = 4000  # to all watchers of a process, of which each costs it a write to the network
+BATCHES_PER_S = 4000  # to all watchers of a process: each costs it a write to the network
+AT_ONCE_S = 0.05  # of these may go without a pause
 
 
 class Views:
@@ -28,6 +29,7 @@ class Views:
         self._reads = reads
         self._max_chars = max_chars
         self._views: dict[str, View] = {}
+        self._free_at = 0.0  # when the next batch may go
         self.watchers = 0
 
     @asynccontextmanager
@@ -51,6 +53,13 @@ class Views:
                 del self._views[key]
                 await view.end()
 
+    async def pause(self) -> None:
+        """Wait until one more batch may go to a watcher: what comes meanwhile comes along."""
+        now = asyncio.get_running_loop().time()
+        self._free_at = max(self._free_at + 1 / BATCHES_PER_S, now - AT_ONCE_S)
+        if self._free_at > now:
+            await asyncio.sleep(self._free_at - now)
+
 
 class Watcher:
     """One who watches, with what it has not taken yet."""
@@ -58,7 +67,6 @@ class Watcher:
     def __init__(self, view: View, views: Views) -> None:
         self._view = view
         self._views = views
-        self._last_at = float("-inf")
         self._reader: Reader[ViewEvent] | None = None
         self._told: deque[ViewEvent] = deque()
 
@@ -82,9 +90,6 @@ class Watcher:
             self._reader, told = await self._view.join()
             return told
         await self._reader.ready()
-        loop = asyncio.get_running_loop()
-        if (early_s := self._last_at + self._views.watchers / BATCHES_PER_S - loop.time()) > 0:
-            await asyncio.sleep(early_s)  # what comes meanwhile comes along
-        self._last_at = loop.time()
+        await self._views.pause()
         news = self._reader.take()
         return [Resync(), *self._view.snapshot()] if news is None else joined(news)

@@ -5,6 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
+from app.chat import chat_service
+from app.web.chats import CHANGES
 from tests.support.gateway import ALICE, BOB, TOKENS, FakeIngress, bearer, gateway
 
 KEYS = [
@@ -25,6 +27,13 @@ KEYS = [
     "😀",
     "%2e%2e",
 ]
+
+
+def test_every_handler_for_people_has_a_route() -> None:
+    """What curl can do at Restate's ingress, clients can do at the gateway."""
+    for_people = {name for name, each in chat_service.handlers.items() if not each.ingress_private}
+    reads = {"process_user_message", "get_chat_history", "get_status", "look"}  # each has a route of its own
+    assert set(CHANGES) == for_people - reads
 
 
 @pytest.fixture
