@@ -139,6 +139,8 @@ class StubGateway:
         self.refuse: dict[str, list[tuple[int, str]]] = {}
         self.token: str | None = None
         self.agents: list[Json] = []
+        self.outputs: dict[str, list[str]] = {}  # what agents stream
+        self._ended = asyncio.Event()
 
     def chat(self, key: str = "default") -> StubChat:
         return self.chats.setdefault(key, StubChat(key))
@@ -159,6 +161,7 @@ class StubGateway:
         finally:
             for chat in self.chats.values():
                 chat.cut_off()
+            self._ended.set()
             stopped.set()
             await task
 
@@ -168,6 +171,7 @@ class StubGateway:
             Mount("/static", StaticFiles(directory=PAGE)),
             Route("/me", self._me),
             Route("/agents", self._agents),
+            Route("/agents/{agent:path}/events", self._output),
             Route("/chats", self._list),
             Route("/chats/{key}", self._history),
             Route("/chats/{key}/events", self._events),
@@ -191,6 +195,14 @@ class StubGateway:
 
     async def _agents(self, _: Request) -> Response:
         return JSONResponse({"agents": self.agents})
+
+    async def _output(self, request: Request) -> Response:
+        return StreamingResponse(self._pieces(request.path_params["agent"]), media_type="text/event-stream")
+
+    async def _pieces(self, agent_id: str) -> AsyncIterator[str]:
+        for piece in self.outputs.get(agent_id, ()):
+            yield f"data: {piece}\n\n"
+        await self._ended.wait()
 
     async def _list(self, request: Request) -> Response:
         if refused := self._refused(request):

@@ -221,7 +221,7 @@ async def test_esc_stops_and_holds_and_the_second_sends_all(page: Page, stub: St
     chat.waiting, chat.held = [], [waiting("w-1", "then this")]
     chat.put(turn(1, user("first", message_id="m-1"), status="interrupted"))
     await expect(page.locator(".tray-held .chip-text")).to_have_text("then this")
-    await expect(page.locator("#stop")).to_contain_text("Send all")
+    await expect(page.locator(".tray-held .tray-head button")).to_contain_text("Send all")
     await page.keyboard.press("Escape")
     await eventually(lambda: stub.posted("resume") == [{}])
     chat.held = []
@@ -299,6 +299,25 @@ async def test_the_line_comes_back(page: Page, stub: StubGateway) -> None:
     chat.text(text, "two")
     await expect(page.locator(".answer .markdown")).to_have_text("one two")
     await expect(page.locator("#status")).to_be_hidden()
+
+
+async def test_a_tab_that_nobody_sees_lets_go_of_its_line(stub: StubGateway, open_page: OpenPage) -> None:
+    """Six tabs would take all connections that a browser has for a server. Seen again, it has missed nothing."""
+    page = await open_page("about:blank")
+    await page.clock.install()
+    await page.goto(stub.url)
+    chat = stub.chat()
+    await joined(page, chat)
+    hide = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
+    tell = "document.dispatchEvent(new Event('visibilitychange'));"
+    await page.evaluate(hide % "true" + tell)
+    await page.clock.fast_forward(31_000)
+    await eventually(lambda: not chat.watchers)
+    for number in (1, 2, 3):
+        chat.put(turn(number, user(f"question {number}"), assistant("yes")))
+    await expect(page.locator("#status")).to_be_hidden()
+    await page.evaluate(hide % "false" + tell)
+    await expect(page.locator(".turn .bubble")).to_have_text(["question 1", "question 2", "question 3"])
 
 
 async def test_an_unavailable_record_is_named(page: Page, stub: StubGateway) -> None:
@@ -408,6 +427,25 @@ async def test_text_of_others_never_runs(stub: StubGateway, open_page: OpenPage)
     await page.locator(".chat-link", has_text="<img").last.click()
     await expect(page.locator("#title")).to_contain_text("<img")
     assert await page.locator("img, #app script, iframe, [onerror]").count() == 0
+
+
+async def test_background_agents(page: Page, stub: StubGateway) -> None:
+    """The panel lists agents with their state, events and result, and shows what one streams; Esc closes it."""
+    common = {"run_number": 1, "task_queue": "restack", "parent_id": None, "failure": None, "result": None}
+    stub.agents = [
+        common | {"agent_id": "a/1", "agent_name": "Reminder", "status": "running", "events": 3},
+        common | {"agent_id": "b", "agent_name": "Report", "status": "completed", "events": 0, "result": {"pages": 3}},
+    ]
+    stub.outputs = {"a/1": ["page 1, ", "page 2"]}
+    await page.click("#agents-open")
+    await expect(page.locator(".agent-state")).to_have_text(["running", "completed"])
+    for summary in await page.locator(".agent summary").all():
+        await summary.click()
+    await expect(page.locator(".agent-facts").first).to_have_text("3 events · 1 run · queue restack")
+    await expect(page.locator(".agent-output").first).to_have_text("page 1, page 2")
+    await expect(page.locator(".agent pre:visible").last).to_contain_text('"pages": 3')
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#agents")).to_be_hidden()
 
 
 async def test_the_page_is_strict(page: Page, stub: StubGateway) -> None:

@@ -2,8 +2,11 @@
 
 import { get } from "./api.js";
 import { arrange, byId, icon, make, say } from "./dom.js";
+import { Stream } from "./stream.js";
 
 const EVERY_MS = 3000;
+const SHOWN = 20_000; // characters of a result, and of what is streamed
+const ENDED = new Set(["completed", "failed", "cancelled", "terminated"]);
 
 export class Agents {
   constructor() {
@@ -28,14 +31,14 @@ export class Agents {
 
   hide() {
     this.panel.hidden = true;
+    for (const row of this.rows.values()) row.close();
     byId("agents-open").focus();
   }
 
   async load() {
     let found;
     try {
-      const answer = await get("/agents");
-      found = Array.isArray(answer) ? answer : (answer?.agents ?? []);
+      found = (await get("/agents")).agents;
     } catch (error) {
       this.list.replaceChildren(make("li", { class: "agents-none" }, error.message));
       return;
@@ -48,33 +51,58 @@ export class Agents {
   }
 
   row(agent) {
-    const id = String(agent.agent_id ?? agent.id ?? "");
-    if (!this.rows.has(id)) this.rows.set(id, new AgentRow());
+    const id = String(agent.agent_id);
+    if (!this.rows.has(id)) this.rows.set(id, new AgentRow(id));
     const row = this.rows.get(id);
     row.show(agent, id);
     return row.element;
   }
 }
 
+/** One agent. While its details are open, what its functions stream is shown as it comes. */
 class AgentRow {
-  constructor() {
+  constructor(id) {
+    this.path = `/agents/${encodeURIComponent(id)}/events`;
     this.name = make("strong");
     this.state = make("span", { class: "agent-state" });
     this.id = make("code", { class: "agent-id" });
-    this.body = make("pre", { tabindex: "0" });
-    this.details = make("details", {}, make("summary", {}, "Details", icon("chevron")), this.body);
+    this.facts = make("p", { class: "agent-facts" });
+    this.result = make("pre", { tabindex: "0", hidden: true });
+    this.output = make("pre", { class: "agent-output", tabindex: "0", "aria-label": "What it streams", hidden: true });
+    this.details = make("details", { on: { toggle: () => this.watch() } }, make("summary", {}, "Details", icon("chevron")), this.facts, this.result, this.output);
     this.element = make("li", { class: "agent" }, make("div", { class: "agent-head" }, this.name, this.state), this.id, this.details);
   }
 
   show(agent, id) {
-    const state = String(agent.status ?? agent.state ?? "unknown");
-    say(this.name, String(agent.agent_name ?? agent.name ?? agent.agent ?? "Agent"));
-    say(this.state, state.toLowerCase().replaceAll("_", " "));
-    this.element.dataset.state = state.toLowerCase();
+    const state = String(agent.status ?? "unknown").toLowerCase();
+    this.ended = ENDED.has(state);
+    say(this.name, String(agent.agent_name ?? "Agent"));
+    say(this.state, agent.blocked ? "stands still" : state.replaceAll("_", " "));
+    this.element.dataset.state = state;
     say(this.id, id);
-    const { agent_id: _id, agent_name: _name, status: _status, ...rest } = agent;
-    const said = Object.entries(rest).filter(([, value]) => value !== null && value !== undefined);
-    say(this.body, said.map(([name, value]) => `${name}: ${typeof value === "string" ? value : JSON.stringify(value, null, 2)}`).join("\n").slice(0, 20_000));
-    this.details.hidden = said.length === 0;
+    const facts = [[agent.events, "events"], [agent.run_number, "runs"]].filter(([value]) => Number.isInteger(value)).map(([value, what]) => `${value} ${value === 1 ? what.slice(0, -1) : what}`);
+    const places = [agent.task_queue && `queue ${agent.task_queue}`, agent.parent_id && `child of ${agent.parent_id}`];
+    say(this.facts, [...facts, ...places.filter(Boolean)].join(" · "));
+    const brought = agent.failure ?? agent.result;
+    this.result.hidden = brought === null || brought === undefined;
+    say(this.result, this.result.hidden ? "" : (typeof brought === "string" ? brought : JSON.stringify(brought, null, 2)).slice(0, SHOWN));
+  }
+
+  watch() {
+    this.stream?.close();
+    this.stream = null;
+    if (!this.details.open || this.ended || !this.element.isConnected) return;
+    this.stream = new Stream(this.path, { onData: (piece) => this.streamed(piece), onState: () => {} });
+  }
+
+  streamed(piece) {
+    this.output.hidden = false;
+    this.output.textContent = (this.output.textContent + piece).slice(-SHOWN);
+    this.output.scrollTop = this.output.scrollHeight;
+  }
+
+  close() {
+    this.details.open = false;
+    this.stream?.close();
   }
 }

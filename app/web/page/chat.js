@@ -227,7 +227,7 @@ export class Chat {
 
   /** The line went away or came back. After a break the record is read again: turns may have passed unseen. */
   async setLink(state, message) {
-    const came = state === "live" && this.link.state === "away";
+    const came = state === "live" && (this.link.state === "away" || this.link.state === "asleep");
     this.link = { state, message };
     this.onChange("link");
     if (!came || !this.loaded) return;

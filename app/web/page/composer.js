@@ -36,7 +36,10 @@ export class Composer {
     });
     this.message.addEventListener("input", () => this.edited());
     this.message.addEventListener("keydown", (event) => this.key(event));
-    this.stop.addEventListener("click", () => this.control.escape());
+    this.stop.addEventListener("click", () => {
+      this.control.escape();
+      this.show();
+    });
     for (const name of ["keydown", "keyup", "blur"]) window.addEventListener(name, (event) => this.modified(event));
   }
 
@@ -127,10 +130,11 @@ export class Composer {
     this.other.hidden = !(chat.busy && text);
     say(this.other, nameOf(other));
     this.other.title = `Send this message as: ${nameOf(other)} (${MAC ? "⌘" : "Ctrl"} Enter)`;
-    this.stop.hidden = !chat.busy && !chat.held.length;
-    say(this.stop.querySelector("span"), !chat.busy || this.control.ends ? "Send all" : "Stop");
-    this.stop.classList.toggle("resumes", !chat.busy || this.control.ends);
-    this.stop.setAttribute("aria-label", !chat.busy || this.control.ends ? "Send all held messages" : "Stop the agent; what waits is held");
+    const { ends } = this.control;
+    this.stop.hidden = !chat.busy;
+    say(this.stop.querySelector("span"), ends ? "Send all" : "Stop");
+    this.stop.classList.toggle("resumes", ends);
+    this.stop.setAttribute("aria-label", ends ? "Send all that is held" : "Stop the agent; what waits is held");
     this.showHint(mode, other);
   }
 

@@ -1,6 +1,7 @@
 // Puts the page together: signs in, opens the chat that the address names, and hands what changes to who shows it.
 
 import { Agents } from "./agents.js";
+import { chatPath } from "./api.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { Control } from "./control.js";
@@ -9,7 +10,7 @@ import { signIn, watchSignOut } from "./login.js";
 import { attempt, notice } from "./notices.js";
 import { Sidebar } from "./sidebar.js";
 import { choice } from "./storage.js";
-import { ChatStream } from "./stream.js";
+import { Stream } from "./stream.js";
 import { Transcript } from "./transcript.js";
 import { Waiting } from "./waiting.js";
 
@@ -46,8 +47,8 @@ class Page {
     for (const part of [this.control, this.transcript, this.waiting, this.composer]) part.open(chat);
     this.sidebar.open(key);
     this.transcript.changed("outbox");
-    this.stream = new ChatStream(key, {
-      onEvent: (event) => chat.apply(event),
+    this.stream = new Stream(chatPath(key, "events"), {
+      onData: (data) => chat.apply(JSON.parse(data)),
       onState: (state, message) => this.linked(chat, state, message),
     });
     void this.load(chat);
@@ -81,9 +82,9 @@ class Page {
       this.waiting.show();
       this.composer.show();
       this.transcript.soon();
-      this.sidebar.soon();
+      this.sidebar.soon(this.chat.busy);
     } else this.transcript.changed(what, turnId);
-    if (what === "all") void this.sidebar.soon();
+    if (what === "all") this.sidebar.soon(this.chat.busy);
   }
 
   key(event) {
@@ -107,7 +108,7 @@ class Page {
         if (dialog.returnValue !== "forget") return;
         const { chat } = this;
         await attempt(() => chat.call("forget"));
-        this.sidebar.soon();
+        this.sidebar.soon(false);
       },
       { once: true },
     );

@@ -5,13 +5,14 @@ import { newId } from "./composer.js";
 import { arrange, byId, make, say } from "./dom.js";
 
 const EVERY_MS = 20_000;
-const SOON_MS = 400;
+const SOON_MS = [400, 2500]; // the list is read from a copy that lags behind
 
 export class Sidebar {
   constructor(me) {
     this.me = me;
     this.rows = new Map();
     this.chats = [];
+    this.timers = [];
     byId("new-chat").addEventListener("click", () => this.go(this.newKey()));
     byId("sidebar-open").addEventListener("click", () => this.slide(true));
     byId("sidebar-close").addEventListener("click", () => this.slide(false));
@@ -46,13 +47,17 @@ export class Sidebar {
 
   open(key) {
     this.key = key;
+    this.busy = undefined;
     this.show();
   }
 
-  /** Something changed in the open chat: the list may say so, once it is quiet. */
-  soon() {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.load(), SOON_MS);
+  /** Something changed in the open chat: what is known of it is shown, and the list read again once it is quiet. */
+  soon(busy) {
+    const changed = this.busy !== busy;
+    this.busy = busy;
+    this.timers.forEach(clearTimeout);
+    this.timers = SOON_MS.map((ms) => setTimeout(() => this.load(), ms));
+    if (changed) this.show();
   }
 
   async load() {
@@ -66,7 +71,8 @@ export class Sidebar {
 
   show() {
     const known = this.chats.some((chat) => chat.key === this.key);
-    const chats = known || !this.key ? this.chats : [{ key: this.key, title: "", busy: false }, ...this.chats];
+    const all = known || !this.key ? this.chats : [{ key: this.key, title: "", busy: false }, ...this.chats];
+    const chats = all.map((chat) => (chat.key === this.key && this.busy !== undefined ? { ...chat, busy: this.busy } : chat));
     for (const key of this.rows.keys()) if (!chats.some((chat) => chat.key === key)) this.rows.delete(key);
     arrange(byId("chats"), chats.map((chat) => this.row(chat)));
     const current = chats.find((chat) => chat.key === this.key);

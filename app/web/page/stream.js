@@ -1,9 +1,10 @@
-// Owns the event stream of one chat: fetch (EventSource cannot send a token), reconnecting, cursors. Knows no event.
+// Owns a stream of events: fetch (EventSource cannot send a token), reconnecting, cursors. Knows no event.
 
-import { authorization, chatPath, refusal } from "./api.js";
+import { authorization, refusal } from "./api.js";
 
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 10_000;
+const HIDDEN_MS = 30_000; // a tab that nobody sees lets go of its line: browsers have six for all tabs of a server
 const SILENCE_MS = 40_000; // the server pings every 15 s: after this long the line is dead
 
 /** Cuts a text/event-stream into events. A line may come in pieces, and end in \n, \r\n or \r. */
@@ -49,32 +50,48 @@ function nextEnd(buffer, from) {
   return feed < 0 ? back : back < 0 ? feed : Math.min(feed, back);
 }
 
-/** The stream of one chat, for as long as it is not closed. Listeners: onEvent(event), onState("live" | "away", message). */
-export class ChatStream {
-  constructor(key, { onEvent, onState }) {
-    this.key = key;
-    this.onEvent = onEvent;
+/** The stream at a path, for as long as it is not closed. Listeners: onData(text), onState("live" | "away" | "asleep" | "refused", message). */
+export class Stream {
+  constructor(path, { onData, onState }) {
+    this.path = path;
+    this.onData = onData;
     this.onState = onState;
     this.cursor = null;
     this.closed = false;
     this.wake = () => {};
-    this.online = () => this.wake();
+    this.asleep = false;
+    this.online = () => this.seen();
     window.addEventListener("online", this.online);
     document.addEventListener("visibilitychange", this.online);
-    this.run();
+    this.seen();
+    void this.run();
   }
 
   close() {
     this.closed = true;
+    clearTimeout(this.bedtime);
     window.removeEventListener("online", this.online);
     document.removeEventListener("visibilitychange", this.online);
     this.controller?.abort();
     this.wake();
   }
 
+  /** The tab was hidden or is seen again, or the network is back. */
+  seen() {
+    clearTimeout(this.bedtime);
+    if (document.hidden) this.bedtime = setTimeout(() => this.sleep(), HIDDEN_MS);
+    this.wake();
+  }
+
+  sleep() {
+    this.asleep = true;
+    this.controller?.abort();
+  }
+
   async run() {
     let wait = FIRST_WAIT_MS;
     while (!this.closed) {
+      if (this.asleep) await this.awake();
       let message = "";
       try {
         await this.read(() => (wait = FIRST_WAIT_MS));
@@ -87,6 +104,7 @@ export class ChatStream {
         }
       }
       if (this.closed) return;
+      if (this.asleep) continue;
       this.onState("away", message);
       await this.pause(wait * (0.75 + Math.random() / 2)); // not all tabs in the same moment
       wait = Math.min(wait * 2, LONGEST_WAIT_MS);
@@ -99,7 +117,7 @@ export class ChatStream {
     if (this.cursor !== null) headers["last-event-id"] = this.cursor;
     let guard = setTimeout(() => controller.abort(), SILENCE_MS);
     try {
-      const response = await fetch(chatPath(this.key, "events"), { headers, signal: controller.signal, cache: "no-store" });
+      const response = await fetch(this.path, { headers, signal: controller.signal, cache: "no-store" });
       if (!response.ok) throw await refusal(response);
       const parser = new EventParser((data, id) => this.take(data, id));
       const reader = response.body.getReader();
@@ -122,13 +140,14 @@ export class ChatStream {
   take(data, id) {
     if (this.closed) return;
     if (id !== undefined) this.cursor = id;
-    let event;
-    try {
-      event = JSON.parse(data);
-    } catch {
-      return; // not ours
-    }
-    if (event && typeof event === "object") this.onEvent(event);
+    this.onData(data);
+  }
+
+  /** Wait until somebody looks. */
+  async awake() {
+    this.onState("asleep", "");
+    while (document.hidden && !this.closed) await new Promise((resolve) => (this.wake = resolve));
+    this.asleep = false;
   }
 
   pause(ms) {
