@@ -451,12 +451,16 @@ async def test_streams_end_with_the_process(stuck: tuple[Web, asyncio.Task[httpx
     web, _ = stuck
     async with contextlib.AsyncExitStack() as held, local_http() as http:
         streams = [await held.enter_async_context(http.stream("GET", f"{web.url}/chats/a/events")) for _ in range(5)]
-        reading = [asyncio.create_task(stream.aread()) for stream in streams]
+        reading = [stream.aiter_lines() for stream in streams]
+        for lines in reading:
+            while "STATE_SNAPSHOT" not in await asyncio.wait_for(anext(lines), 10):
+                pass
         begun = time.monotonic()
         assert await web.service.terminate(signal.SIGTERM) == 0
         assert time.monotonic() - begun < 4
-        for text in await asyncio.gather(*reading):
-            assert b"STATE_SNAPSHOT" in text
+        for lines in reading:
+            async for _ in lines:  # a connection that breaks is an error here
+                pass
     assert "Traceback" not in web.service.process.log()
 
 
