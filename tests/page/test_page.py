@@ -348,8 +348,12 @@ async def test_signing_in(stub: StubGateway, open_page: OpenPage) -> None:
     await expect(page.locator("#user")).to_have_text("sara")
     kept = await page.evaluate("JSON.stringify([localStorage, document.cookie])")
     assert "right" not in kept
+    await page.fill("#message", "a secret")
     await page.click("#sign-out")
     await expect(page.locator("#token")).to_be_focused()
+    kept = await page.evaluate("JSON.stringify([localStorage, sessionStorage])")
+    assert "right" not in kept
+    assert "a secret" not in kept
 
 
 async def test_a_long_chat_is_there_in_a_second(stub: StubGateway, open_page: OpenPage) -> None:

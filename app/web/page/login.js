@@ -2,7 +2,7 @@
 
 import { get, whenSignedOut } from "./api.js";
 import { byId } from "./dom.js";
-import { token } from "./storage.js";
+import { forgetPerson, token } from "./storage.js";
 
 /** Return who uses the page, as `GET /me` says it; ask for a token until there is one that is good. */
 export async function signIn() {
@@ -31,7 +31,7 @@ export function watchSignOut() {
     location.reload();
   });
   byId("sign-out").addEventListener("click", () => {
-    token.set(null);
+    forgetPerson();
     location.reload();
   });
 }

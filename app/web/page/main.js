@@ -28,13 +28,21 @@ class Page {
     byId("forget").addEventListener("click", () => this.forget());
   }
 
+  /** Return the chat that the address names, else the one that was open last, else the first one. */
   keyOfAddress() {
+    let named = "";
     try {
-      const named = decodeURIComponent(location.hash.replace(/^#\/?/, ""));
-      return named || choice.get("chat") || this.me.default_chat;
+      named = decodeURIComponent(location.hash.replace(/^#\/?/, ""));
     } catch {
-      return this.me.default_chat;
+      // no address of ours
     }
+    return named || [choice.get("chat")].find((key) => key && this.mayOpen(key)) || this.me.default_chat;
+  }
+
+  /** Another user of this browser may have left a chat behind. */
+  mayOpen(key) {
+    const { auth, default_chat: own } = this.me;
+    return auth === "none" || key === own || key.startsWith(`${own}:`);
   }
 
   open(key) {

@@ -58,3 +58,11 @@ export const choice = {
   get: (name) => read(guarded(lasting), name),
   set: (name, value) => write(guarded(lasting), name, value),
 };
+
+/** Forget what a person left here, when the person goes: token, drafts, unsent messages, the chat that was open. */
+export function forgetPerson() {
+  memory.clear();
+  for (const store of [guarded(lasting), guarded(ofTab)]) {
+    for (const name of Object.keys(store)) if (/^(?:draft:|unsent:|chat$|token$)/.test(name)) store.removeItem(name);
+  }
+}
