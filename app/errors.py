@@ -13,6 +13,8 @@ AgentError
 │   ├── LLMRejected     a lasting fault: another attempt would end the same way
 │   └── ReplyTooLong    the reply was over our limit, and was cut off there
 ├── StepFailed          a durable step ended without a result
+├── ToolFailed          a tool of an MCP server gave no result
+├── CallUnknown         a tool was called, and nobody knows what it did
 ├── AgentFailed         a background agent ended without a result
 ├── FunctionError       what a function of a background agent raises to say whether another attempt may help
 │   ├── RetryableError
@@ -114,6 +116,14 @@ class StepFailed(AgentError):
         self.error_type = error_type
         self.retryable = retryable
         self.retry_after_s = retry_after_s
+
+
+class ToolFailed(AgentError):
+    """The tool failed."""
+
+
+class CallUnknown(AgentError):
+    """The call of the tool may have run; nobody knows what it did."""
 
 
 class AgentFailed(AgentError):

@@ -4,11 +4,13 @@ No other module reads a setting: `hosting/stack.py` hands the environment on to 
 table of settings in the documentation against this file.
 """
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 import restate
+from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -153,6 +155,13 @@ class Settings(BaseSettings):
         200_000, description="Length of one LLM reply; the rest is cut off and the turn ends as `limit_reached`"
     )
     tool_concurrency: PositiveInt = Field(8, description="Tool calls of one iteration that run at the same time")
+    mcp_servers: Path | None = Field(
+        None, description="A file that names MCP servers whose tools the LLM gets, see mcp"
+    )
+    mcp_start_s: Seconds = Field(
+        10, description="How long an LLM call waits for MCP servers that start; their tools come later then"
+    )
+    mcp_timeout_s: float = Field(60, gt=0, description="Longest call of a tool of an MCP server")
     context_tokens: PositiveInt = Field(24_000, description="Size of what the LLM sees of the chat, estimated")
     context_turns: PositiveInt = Field(50, description="Most turns of the chat that the LLM sees")
 
@@ -182,6 +191,13 @@ def get_settings() -> Settings:
             f"Cannot read {Path(ENV_FILE).absolute()}: {reason}. "
             "Make it a text in UTF-8 that you may read, or remove it."
         ) from error
+
+
+def variable(name: str) -> str | None:
+    """Return a variable that a file of the user's names: of the environment, else of `.env`. None if it is not set."""
+    if name in os.environ:
+        return os.environ[name]
+    return dotenv_values(ENV_FILE).get(name) if Path(ENV_FILE).is_file() else None
 
 
 def explain(error: ValidationError) -> list[str]:

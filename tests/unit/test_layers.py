@@ -27,6 +27,7 @@ LAYERS = (
     ("hosting",),
     ("llm",),
     ("tools",),
+    ("mcp",),
     ("turns.protocol", "turns.control", "turns.history", "turns.tool_calls", "turns.waiting.protocol"),
     ("turns.addresses", "turns.moves"),
     ("turns.waiting",),
@@ -75,7 +76,8 @@ STRANGERS = {
     "durable": ("turns", "settings", "llm"),
     "llm": ("durable", "boundary"),
     "background": ("chat", "agent_session", "turns", "llm", "tools"),
-    "turns": ("background",),
+    "turns": ("background", "mcp"),
+    "mcp": ("turns", "boundary", "hosting"),
     "terminal": ("web", "chat", "agent_session", "background", "hosting", "durable", "engine", "settings"),
 }
 
