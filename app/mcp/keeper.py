@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-GRACE_S = 1.0  # from SIGTERM to SIGKILL
+GRACE_S = 0.8  # from SIGTERM to SIGKILL
 POLL_S = 0.02
 LOOK_S = 1.0  # where no kernel tells of the parent's end
 _PR_SET_PDEATHSIG = 1

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_KEPT_BYTES = 256  # of each end
+ENDS_BYTES = 256  # of each end of a line that is not kept
 _ID_FIRST = re.compile(rb'^\s*\{(?:\s*"jsonrpc"\s*:\s*"2\.0"\s*,)?\s*"id"\s*:\s*(\d{1,15})\s*,')
 _ID_LAST = re.compile(rb'"id"\s*:\s*(\d{1,15})\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
 
@@ -35,7 +35,6 @@ class Lines:
         self._parts: list[bytes] = []
         self._size = 0
         self._head = b""
-        self._tail = b""
 
     def feed(self, data: bytes) -> Iterator[bytes | TooLong]:
         """Take data and yield the lines that it completes, without their ends."""
@@ -47,15 +46,14 @@ class Lines:
 
     def _add(self, part: bytes) -> None:
         self._size += len(part)
-        if self._size <= self._max_bytes:
-            self._parts.append(part)
-            return
-        if not self._head:
-            self._head = b"".join((*self._parts, part))[:_KEPT_BYTES]
-            self._parts.clear()
-        self._tail = (self._tail + part[-_KEPT_BYTES:])[-_KEPT_BYTES:]
+        self._parts.append(part)
+        if self._size > self._max_bytes:
+            kept = b"".join(self._parts)
+            self._head = self._head or kept[:ENDS_BYTES]
+            self._parts = [kept[-ENDS_BYTES:]]
 
     def _line(self) -> bytes | TooLong:
-        line = TooLong(self._head, self._tail, self._size) if self._head else b"".join(self._parts)
-        self._parts, self._size, self._head, self._tail = [], 0, b"", b""
+        kept = b"".join(self._parts)
+        line = TooLong(self._head, kept, self._size) if self._size > self._max_bytes else kept
+        self._parts, self._size, self._head = [], 0, b""
         return line

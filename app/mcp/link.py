@@ -196,6 +196,8 @@ class Link:
         said = words_of(exc) if session is None else session.explain(exc)
         if isinstance(exc, MCPError) and exc.code == types.URL_ELICITATION_REQUIRED:
             return self._wants_input("")
+        if isinstance(exc, MCPError) and exc.code == types.PARSE_ERROR:
+            return self._unknown(f"The MCP server {self.server.name!r} gave an answer that cannot be used: {said}")
         if isinstance(exc, MCPError) and exc.code not in _LOST:
             if session is not None and exc.message == _TERMINATED:
                 session.close()

@@ -17,7 +17,7 @@ from app.tools.progress import Tell
 if TYPE_CHECKING:
     from app.mcp.link import Link
 
-CLOSE_S = 1.5  # all servers together; the service must be gone 4 s after it was asked to
+CLOSE_S = 2.0  # all servers together; the service must be gone 4 s after it was asked to
 _LIBRARY_LOGGERS = ("mcp", "client")  # they write what servers send, with tracebacks; link.py says it in a line
 
 

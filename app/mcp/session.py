@@ -110,8 +110,13 @@ class Session:
             exc = exc.exceptions[0]
         if isinstance(exc, TimeoutError) and not exc.args:
             return "it did not answer in time"
+        if isinstance(exc, MCPError) and exc.code == types.CONNECTION_CLOSED:
+            return self._end()
         said = f"{words_of(exc)} ({self._status})" if self._status >= 400 else words_of(exc)
         return self._clean(said)
+
+    def _end(self) -> str:
+        return f"it ended; its last words: {self._noted}" if self._noted else "it ended"
 
     def _connected(self) -> Client:
         if self._client is None:
@@ -138,7 +143,7 @@ class Session:
             logger.debug("MCP server %s failed", self._server.name, exc_info=True)
         finally:
             self._client = None
-            self.problem = self.problem or "it ended" + (f"; its last words: {self._noted}" if self._noted else "")
+            self.problem = self.problem or self._end()
             self._stop.set()
             self.ready.set()
 

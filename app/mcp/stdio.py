@@ -5,6 +5,7 @@ server behind when we are killed: see lines.py and keeper.py.
 """
 
 import asyncio
+import json
 import os
 import shutil
 import sys
@@ -20,14 +21,17 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from mcp.client._transport import TransportStreams
 from mcp.client.stdio import get_default_environment
 from mcp.shared.message import SessionMessage
-from mcp_types import INVALID_REQUEST, ErrorData, JSONRPCError, jsonrpc_message_adapter
+from mcp_types import PARSE_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
 
 from app.errors import AgentError
 from app.mcp.config import McpServer
-from app.mcp.lines import Lines, TooLong
+from app.mcp.lines import ENDS_BYTES, Lines, TooLong
+from app.text import clean_data
 
 MAX_MESSAGE_BYTES = 4_194_304
-STOP_S = 1.0  # for a server to end when its stdin does
+STOP_S = 0.3  # for a server to end when its stdin does
+KEEPER_S = 1.5  # for its keeper to end it, and all that it has started
+LAST_WORDS_S = 0.1
 KEEPER = Path(__file__).with_name("keeper.py")
 _CHUNK = 65_536
 
@@ -52,22 +56,22 @@ async def stdio(server: McpServer, note: Note, on_end: Callable[[], None]) -> As
     write_stream, from_session = anyio.create_memory_object_stream[SessionMessage](0)
     reading = asyncio.create_task(_read(process, to_session, note))
     reading.add_done_callback(lambda _: on_end())
-    pumps = [
-        reading,
-        asyncio.create_task(_write(process, from_session, to_session)),
-        asyncio.create_task(_read_stderr(process, note)),
-    ]
+    stderr = asyncio.create_task(_read_stderr(process, note))
+    pumps = [reading, stderr, asyncio.create_task(_write(process, from_session, to_session))]
     try:
         yield read_stream, write_stream
     finally:
         try:
             await _stop(process)
+            await asyncio.wait((stderr,), timeout=LAST_WORDS_S)
         finally:
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
             for stream in (to_session, read_stream, write_stream, from_session):
                 stream.close()
+            if process.returncode is not None:  # a process that left the session of the server may hold its pipes
+                process._transport.close()  # type: ignore[attr-defined]
 
 
 async def _start(server: McpServer) -> Process:
@@ -100,16 +104,26 @@ def _message_of(line: bytes | TooLong, note: Note) -> SessionMessage | None:
     """Return the message in a line, None for one that is none: many servers greet on stdout."""
     if isinstance(line, TooLong):
         note(f"wrote a message of {line.size} bytes, {MAX_MESSAGE_BYTES} are allowed")
-        if line.request_id is None:
-            return None
-        error = ErrorData(code=INVALID_REQUEST, message=too_large(line.size))
-        return SessionMessage(JSONRPCError(jsonrpc="2.0", id=line.request_id, error=error))
+        return _refusal(line, too_large(line.size))
     try:
         return SessionMessage(jsonrpc_message_adapter.validate_json(line, by_name=False))
+    except ValueError:
+        pass
+    try:  # what is no UTF-8, or has half a character in it, as cut texts have
+        data = clean_data(json.loads(line.decode(errors="replace")))
+        return SessionMessage(jsonrpc_message_adapter.validate_python(data, by_name=False))
     except (ValueError, RecursionError):
         if line.strip():
             note(f"wrote what is no message: {line[:200]!r}")
+        return _refusal(TooLong(line[:ENDS_BYTES], line[-ENDS_BYTES:], len(line)), "The answer is no message of MCP.")
+
+
+def _refusal(line: TooLong, sentence: str) -> SessionMessage | None:
+    """Return the answer in place of one that cannot be used, None if it is not known what it answers."""
+    if line.request_id is None:
         return None
+    error = ErrorData(code=PARSE_ERROR, message=sentence)
+    return SessionMessage(JSONRPCError(jsonrpc="2.0", id=line.request_id, error=error))
 
 
 def too_large(size: int | None = None) -> str:
@@ -143,19 +157,15 @@ async def _read_stderr(process: Process, note: Note) -> None:
 
 
 async def _stop(process: Process) -> None:
-    """End the server: its stdin ends, then its keeper is told to, which gives it a second and then kills it."""
+    """End the server: its stdin ends, then its keeper is told to, which asks it, and then kills it."""
     if process.stdin is not None:
         process.stdin.close()
     try:
-        if not await _ended(process, STOP_S):
-            process.terminate()
-            await _ended(process, 2 * STOP_S)
+        await _ended(process, STOP_S)
     finally:
         with suppress(ProcessLookupError):
-            if process.returncode is None:
-                process.terminate()
-        # A process that left the session of the server may hold its pipes open for ever.
-        process._transport.close()  # type: ignore[attr-defined]
+            process.terminate()  # the keeper, never by SIGKILL: it would leave others behind
+    await _ended(process, KEEPER_S)
 
 
 async def _ended(process: Process, within_s: float) -> bool:

@@ -3,7 +3,7 @@
 It writes JSON-RPC by hand, since the library would not let it misbehave. What it was asked and told stands in files of
 `folder`: `calls`, `cancelled`, `pids`. `--modern` speaks the protocol of 2026, `--deaf` never answers,
 `--stubborn` ignores SIGTERM and the end of its stdin and starts another like itself, `--endless` writes one line for
-ever, `--refuse` ends at once with a word on stderr.
+ever, `--refuse` ends at once with a word on stderr, `--lie` lists a tool whose schema is none.
 """
 
 import itertools
@@ -26,16 +26,22 @@ TOOLS: list[dict[str, Any]] = [
     *(
         {"name": name, "description": f"Do {name}", "inputSchema": OBJECT}
         for name in (
-            "echo", "die", "hang", "huge", "large", "garbage", "wrong", "fail", "ask", "grow", "env", "note", "surrogate",
+            *("echo", "die", "hang", "huge", "large", "garbage", "wrong"),
+            *("fail", "ask", "grow", "env", "note", "surrogate"),
         )
     ),
     {"name": "look", "inputSchema": OBJECT, "annotations": {"readOnlyHint": True}},
     {"name": "with spaces/and more", "description": "Odd", "inputSchema": OBJECT},
     {"name": "echo", "description": "Again", "inputSchema": OBJECT},
-    {"name": "no_object", "description": "Bad", "inputSchema": {"type": "object", "properties": ["a"]}},
     {"name": "deep", "description": "Bad", "inputSchema": DEEP},
     {"name": "wide", "description": "Bad", "inputSchema": {"type": "object", "title": "x" * 100_000}},
 ]  # fmt: skip
+
+LIE: dict[str, Any] = {
+    "name": "no_object",
+    "description": "Bad",
+    "inputSchema": {"type": "object", "properties": ["a"]},
+}
 
 
 class Server:
@@ -68,6 +74,7 @@ class Server:
             self.answer(request_id, supportedVersions=["2026-07-28"], capabilities=self.capabilities())
         elif method == "tools/list":
             more = [{"name": "grown", "description": "Late", "inputSchema": OBJECT}] if self._grown else []
+            more += [LIE] if "--lie" in sys.argv else []
             self.answer(request_id, tools=TOOLS + more)
         elif method == "tools/call":
             self.call(request_id, message["params"]["name"], message["params"].get("arguments") or {})
@@ -102,7 +109,7 @@ class Server:
         self.answer(request_id, content=text("y" * 1_000_000))
 
     def do_garbage(self, request_id: object, _arguments: dict[str, Any]) -> None:
-        sys.stdout.buffer.write(b"\xff\xfe\x00 no JSON\n{\"jsonrpc\": 7}\n[]\n" + b"[" * 100_000 + b"\n")
+        sys.stdout.buffer.write(b'\xff\xfe\x00 no JSON\n{"jsonrpc": 7}\n[]\n' + b"[" * 100_000 + b"\n")
         self.answer(request_id, content=text("after the garbage"))
 
     def do_wrong(self, request_id: object, _arguments: dict[str, Any]) -> None:
@@ -130,10 +137,7 @@ class Server:
         self.answer(request_id, content=text(json.dumps(dict(os.environ))), structuredContent=dict(os.environ))
 
     def do_surrogate(self, request_id: object, _arguments: dict[str, Any]) -> None:
-        sys.stdout.write(
-            '{"jsonrpc":"2.0","id":%s,"result":{"content":[{"type":"text","text":"\\ud83d"}]}}\n' % request_id  # noqa: UP031
-        )
-        sys.stdout.flush()
+        self.answer(request_id, content=text("\ud83d"))
 
     def do_note(self, request_id: object, _arguments: dict[str, Any]) -> None:
         """Answer when the file `go` is there."""
