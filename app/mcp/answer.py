@@ -69,7 +69,7 @@ def _line(text: object) -> str:
 
 def _says(text: str, data: object) -> bool:
     """Return whether a text is the data: as JSON, as the protocol asks servers to repeat it, or as its only value."""
-    if isinstance(data, dict) and list(data.values()) == [text]:
+    if isinstance(data, dict) and [_as_text(value) for value in data.values()] == [text]:
         return True
     if len(text) > _PARSED_CHARS or not text.lstrip().startswith(("{", "[", '"')):
         return False
@@ -77,3 +77,7 @@ def _says(text: str, data: object) -> bool:
         return bool(json.loads(text) == data)
     except (ValueError, RecursionError):
         return False
+
+
+def _as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -25,7 +25,8 @@ async def http(server: McpServer, on_status: Callable[[int], None]) -> AsyncIter
     """
 
     async def look(response: httpx2.Response) -> None:
-        on_status(response.status_code)
+        if response.request.method == "POST":  # not of the stream that a server need not have
+            on_status(response.status_code)
         streams = response.headers.get("content-type", "").lower().startswith(_STREAM)
         if not streams and isinstance(response.stream, httpx2.AsyncByteStream):
             response.stream = _Limited(response.stream)

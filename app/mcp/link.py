@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from app.mcp.answer import Answer, cut, text_of_result
 from app.mcp.config import McpServer
 from app.mcp.offer import OfferedTool, offer_of
-from app.mcp.session import Progress, Session
+from app.mcp.session import CLOSED, Progress, Session
 from app.text import shorten, words_of
 
 LIST_S = 15.0  # for the list of tools
@@ -204,8 +204,8 @@ class Link:
             return self._failed(f"The MCP server {self.server.name!r} refused the call: {said}")
         if isinstance(exc, ValidationError):
             return self._unknown(f"The MCP server {self.server.name!r} answered what is no result of a tool.")
-        if session is not None:
-            session.close()
+        if session is not None and not (isinstance(exc, MCPError) and exc.message != CLOSED):
+            session.close()  # other failures of one answer leave the connection as it is
         sentence = f"The connection to the MCP server {self.server.name!r} broke: {said}."
         return self._unknown(sentence) if started else self._failed(sentence)
 

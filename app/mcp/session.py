@@ -25,6 +25,7 @@ CONNECT_S = 90.0  # `npx` and `uvx` fetch a server before its first start
 MAX_PAGES = 20
 MAX_NOTED_CHARS = 300
 CLIENT = types.Implementation(name="interruptible-agents", version="0.1.0")
+CLOSED = "Connection closed"  # the library's words for a connection that is over
 _AUTHENTICATION = (401, 403, 407)
 
 CallResult = types.CallToolResult | types.InputRequiredResult
@@ -110,7 +111,7 @@ class Session:
             exc = exc.exceptions[0]
         if isinstance(exc, TimeoutError) and not exc.args:
             return "it did not answer in time"
-        if isinstance(exc, MCPError) and exc.code == types.CONNECTION_CLOSED:
+        if isinstance(exc, MCPError) and exc.message == CLOSED:
             return self._end()
         said = f"{words_of(exc)} ({self._status})" if self._status >= 400 else words_of(exc)
         return self._clean(said)
@@ -120,7 +121,7 @@ class Session:
 
     def _connected(self) -> Client:
         if self._client is None:
-            raise MCPError(types.CONNECTION_CLOSED, "Connection closed")
+            raise MCPError(types.CONNECTION_CLOSED, CLOSED)
         return self._client
 
     async def _run(self) -> None:
