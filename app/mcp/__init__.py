@@ -10,7 +10,7 @@ from functools import cache
 from importlib.util import find_spec
 
 from app.errors import UsageError
-from app.mcp.config import read_servers
+from app.mcp.config import McpServer, read_servers
 from app.mcp.servers import McpServers
 from app.settings import Settings, get_settings
 
@@ -41,20 +41,24 @@ def connect_mcp(settings: Settings) -> McpServers:
 
     Errors: UsageError when the file cannot be used.
     """
-    require_mcp(settings)
-    servers = () if settings.mcp_servers is None else read_servers(settings.mcp_servers)
     return McpServers(
-        servers,
+        require_mcp(settings),
         start_s=settings.mcp_start_s,
         timeout_s=settings.mcp_timeout_s,
         max_result_chars=settings.max_tool_result_chars,
     )
 
 
-def require_mcp(settings: Settings) -> None:
-    """Raise UsageError with the cure if MCP_SERVERS needs a package that is not installed here."""
-    if settings.mcp_servers is not None and not find_spec("mcp"):
+def require_mcp(settings: Settings) -> tuple[McpServer, ...]:
+    """Return the servers in the file of MCP_SERVERS.
+
+    Errors: UsageError with the cure when the file cannot be used, or the package is not installed here.
+    """
+    if settings.mcp_servers is None:
+        return ()
+    if not find_spec("mcp"):
         raise UsageError(
             "MCP_SERVERS needs a package that is not installed here. Install it with `pip install --require-hashes "
             "-r requirements-mcp.txt`, or leave MCP_SERVERS out."
         )
+    return read_servers(settings.mcp_servers)

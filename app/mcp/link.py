@@ -15,10 +15,11 @@ from pydantic import ValidationError
 from app.mcp.answer import Answer, cut, text_of_result
 from app.mcp.config import McpServer
 from app.mcp.offer import OfferedTool, offer_of
-from app.mcp.session import CLOSED, Progress, Session
+from app.mcp.session import CLOSED, MAX_NOTED_CHARS, CallResult, Progress, Session
 from app.text import shorten, words_of
 
 LIST_S = 15.0  # for the list of tools
+MIN_LIST_AGE_S = 1.0
 LIST_AGE_S = 300.0  # not every server says when its list changes
 STEADY_S = 30.0  # a connection that lived as long begins the backoff afresh
 FIRST_WAIT_S, MAX_WAIT_S = 1.0, 60.0
@@ -43,6 +44,7 @@ class Link:
         self._fetching: asyncio.Task[None] | None = None
         self._stale_at = 0.0
         self._closed = False
+        self._problem = "it ended"
 
     async def tools(self, wait_s: float) -> Sequence[OfferedTool]:
         """Return what the server offers. What is known is given at once, and renewed behind the scenes.
@@ -71,15 +73,24 @@ class Link:
                 if again and not tool.repeatable:
                     return self._unknown("The service was restarted in the middle of this call.")
                 started = True
-                return self._answer(await session.call(tool.tool, arguments, progress))
+                return self._answer(await self._result(session, tool.tool, arguments, progress))
         except TimeoutError:
             said = f"The MCP server {self.server.name!r} gave no answer within {self._timeout_s:g} s."
             return self._unknown(said) if started else self._failed(said)
         except _Unreachable as exc:
             return self._failed(f"The MCP server {self.server.name!r} cannot be used: {exc}. Nothing was called.")
-        except Exception as exc:  # whatever a server of others does is a result for the LLM
-            logger.debug("A call of %s failed", name, exc_info=True)
+        except Exception as exc:  # noqa: BLE001 - whatever a server of others does is a result for the LLM
             return self._broken(exc, started=started)
+
+    async def _result(self, session: Session, tool: str, arguments: dict[str, Any], progress: Progress) -> CallResult:
+        """Call a tool; by a fresh connection if the server has forgotten this one, in which case it called nothing."""
+        try:
+            return await session.call(tool, arguments, progress)
+        except MCPError as exc:
+            if exc.message != _TERMINATED:
+                raise
+            session.close()
+            return await (await self._connected()).call(tool, arguments, progress)
 
     async def aclose(self, within_s: float) -> None:
         """End the connection, and the process of the server with it."""
@@ -108,8 +119,6 @@ class Link:
                 raise _Unreachable(f"{self._problem}; it is tried again in {self._not_before - now:.0f} s")
             self._session = Session(self.server, self._tools_changed)
         return self._session
-
-    _problem = "it ended"
 
     def _note_end(self, session: Session) -> None:
         """Set when the next connection may be made: at once after a steady one, later and later after others."""
@@ -150,17 +159,21 @@ class Link:
         except _Unreachable as exc:
             logger.debug("MCP server %s: %s", self.server.name, exc)
             return
-        except Exception as exc:  # it may list anything, in any shape
+        except Exception as exc:  # noqa: BLE001 - it may list anything, in any shape
             self._stale_at = 0.0
-            logger.debug("The list of %s failed", self.server.name, exc_info=True)
-            logger.warning("MCP server %s: no list of tools: %s", self.server.name, shorten(_words(exc), 200))
+            said = shorten(self.server.without_secrets(_words(exc)), MAX_NOTED_CHARS)
+            logger.warning("MCP server %s: no list of tools: %s", self.server.name, said)
             session.close()
             return
         for sentence in refused:
             logger.warning("MCP server %s: a tool is left out: %s", self.server.name, sentence)
 
     def _tools_changed(self) -> None:
+        """Have the list fetched: at once, unless it just was, by a server that says so all the time."""
+        just_now = asyncio.get_running_loop().time() < self._stale_at - LIST_AGE_S + MIN_LIST_AGE_S
         self._stale_at = 0.0
+        if not just_now and not self._closed:
+            self._fetch()
 
     async def _tool(self, name: str) -> OfferedTool | None:
         """Return the tool of this name, as the server last listed it."""
@@ -179,7 +192,7 @@ class Link:
 
     # What a call gave
 
-    def _answer(self, result: types.CallToolResult | types.InputRequiredResult) -> Answer:
+    def _answer(self, result: CallResult) -> Answer:
         if isinstance(result, types.InputRequiredResult):
             return self._wants_input(_asked(result))
         text = text_of_result(result.content, result.structured_content, self._max_result_chars)
@@ -199,8 +212,6 @@ class Link:
         if isinstance(exc, MCPError) and exc.code == types.PARSE_ERROR:
             return self._unknown(f"The MCP server {self.server.name!r} gave an answer that cannot be used: {said}")
         if isinstance(exc, MCPError) and exc.code not in _LOST:
-            if session is not None and exc.message == _TERMINATED:
-                session.close()
             return self._failed(f"The MCP server {self.server.name!r} refused the call: {said}")
         if isinstance(exc, ValidationError):
             return self._unknown(f"The MCP server {self.server.name!r} answered what is no result of a tool.")

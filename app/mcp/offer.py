@@ -3,6 +3,7 @@
 Pure. What does not fit is left out, with the reason: servers are programs of others.
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -57,7 +58,7 @@ def offer_of(server: McpServer, listed: Iterable[Listed]) -> tuple[list[OfferedT
             refused.append(f"the schema of {said!r} {problem}")
         else:
             description = server.without_secrets(shorten(clean(each.description or each.name), MAX_DESCRIPTION_CHARS))
-            spec = ToolSpec(name, description, _schema_of(each.input_schema))
+            spec = ToolSpec(name, description, _schema_of(server, each.input_schema))
             offered[name] = OfferedTool(spec, each.name, _is_repeatable(each))
     return list(offered.values()), refused
 
@@ -77,9 +78,11 @@ def problem_of(schema: object) -> str | None:
     return f"has {size} bytes, {MAX_SCHEMA_BYTES} are allowed" if size > MAX_SCHEMA_BYTES else None
 
 
-def _schema_of(schema: Mapping[str, Any]) -> dict[str, Any]:
+def _schema_of(server: McpServer, schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the schema without what only tells of itself. Some LLM servers insist on `properties`."""
     cleaned: dict[str, Any] = clean_data({key: value for key, value in schema.items() if key not in ("$schema", "$id")})
+    if server.secrets:
+        cleaned = json.loads(server.without_secrets(json.dumps(cleaned)))
     return {"properties": {}, **cleaned}
 
 

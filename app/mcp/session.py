@@ -139,9 +139,8 @@ class Session:
         except asyncio.CancelledError:
             self.problem = "the connection was closed"
             raise
-        except Exception as exc:  # a server of others: whatever it does, it is only gone
+        except Exception as exc:  # noqa: BLE001 - a server of others: whatever it does, it is only gone
             self.problem = self.explain(exc)
-            logger.debug("MCP server %s failed", self._server.name, exc_info=True)
         finally:
             self._client = None
             self.problem = self.problem or self._end()

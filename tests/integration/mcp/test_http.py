@@ -100,26 +100,29 @@ def hostile(answer: Answer) -> Starlette:
     """Return a server of the handshake era that answers calls with `answer`."""
 
     async def mcp(request: Request) -> Response:
-        if request.method != "POST":
-            return Response(status_code=405)
-        message = await request.json()
-        result: dict[str, Any]
-        match message.get("method"):
-            case "initialize":
-                info = {"name": "hostile", "version": "1"}
-                version = message["params"]["protocolVersion"]
-                result = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}
-            case "tools/list":
-                result = {"tools": [TOOL]}
-            case "tools/call":
-                return await answer(request, message)
-            case "server/discover":
-                return JSONResponse({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "?"}})
-            case _:
-                return Response(status_code=202)
-        return JSONResponse({"jsonrpc": "2.0", "id": message["id"], "result": result})
+        message = await request.json() if request.method == "POST" else {}
+        if message.get("method") == "tools/call":
+            return await answer(request, message)
+        return await hostile_answer(request, message)
 
     return Starlette(routes=[Route("/mcp", mcp, methods=["GET", "POST", "DELETE"])])
+
+
+async def hostile_answer(request: Request, message: dict[str, Any]) -> Response:
+    """Answer what comes before a call as a good server does."""
+    result: dict[str, Any]
+    match message.get("method"):
+        case "initialize":
+            info = {"name": "hostile", "version": "1"}
+            version = message["params"]["protocolVersion"]
+            result = {"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": info}
+        case "tools/list":
+            result = {"tools": [TOOL]}
+        case "server/discover":
+            return JSONResponse({"jsonrpc": "2.0", "id": message["id"], "error": {"code": -32601, "message": "?"}})
+        case _:
+            return Response(status_code=202 if request.method == "POST" else 405)
+    return JSONResponse({"jsonrpc": "2.0", "id": message["id"], "result": result})
 
 
 def text_of(message: dict[str, Any], text: str) -> str:
@@ -223,3 +226,25 @@ async def test_a_server_that_wants_credentials(tmp_path: Path) -> None:
     async with serving(app) as url, connected(settings_file(tmp_path, web={"url": url})) as servers:
         assert await servers.offered() == []
         assert "wants other credentials (401)" in (await call(servers, "web__do")).content
+
+
+async def test_a_forgotten_session_is_made_again(tmp_path: Path) -> None:
+    """A server that was restarted, and knows the session no more, gets a fresh one; the LLM does not notice."""
+    sessions: list[str] = []
+
+    async def mcp(request: Request) -> Response:
+        message = await request.json() if request.method == "POST" else {}
+        if message.get("method") == "tools/call" and request.headers.get("mcp-session-id") == "s1":
+            return Response(status_code=404)
+        if message.get("method") == "tools/call":
+            return Response(text_of(message, "fine"), media_type="application/json")
+        answer = await hostile_answer(request, message)
+        if message.get("method") == "initialize":
+            sessions.append(f"s{len(sessions) + 1}")
+            answer.headers["mcp-session-id"] = sessions[-1]
+        return answer
+
+    app = Starlette(routes=[Route("/mcp", mcp, methods=["GET", "POST", "DELETE"])])
+    async with serving(app) as url, connected(settings_file(tmp_path, web={"url": url})) as servers:
+        assert (await call(servers, "web__do")).content == "fine"
+    assert sessions == ["s1", "s2"]
