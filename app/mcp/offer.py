@@ -18,6 +18,7 @@ from app.text import clean, clean_data, shorten
 MAX_TOOLS = 128  # of one server; LLM servers take no more
 MAX_DESCRIPTION_CHARS = 2000
 MAX_SCHEMA_BYTES = 32_000
+MAX_OFFER_BYTES = 200_000  # of all schemas of one server: the LLM reads them with every call
 MAX_SCHEMA_DEPTH = 24
 
 
@@ -45,6 +46,7 @@ def offer_of(server: McpServer, listed: Iterable[Listed]) -> tuple[list[OfferedT
     """Return what is offered of a server's tools, and a sentence for each that had to be left out."""
     offered: dict[str, OfferedTool] = {}
     refused: list[str] = []
+    room = MAX_OFFER_BYTES
     for each in listed:
         if not server.offers(each.name):
             continue
@@ -59,6 +61,10 @@ def offer_of(server: McpServer, listed: Iterable[Listed]) -> tuple[list[OfferedT
         else:
             description = server.without_secrets(shorten(clean(each.description or each.name), MAX_DESCRIPTION_CHARS))
             spec = ToolSpec(name, description, _schema_of(server, each.input_schema))
+            room -= len(json.dumps(spec.parameters)) + len(description)
+            if room < 0:
+                refused.append(f"with {said!r} the schemas have more than {MAX_OFFER_BYTES} bytes")
+                break
             offered[name] = OfferedTool(spec, each.name, _is_repeatable(each))
     return list(offered.values()), refused
 

@@ -45,7 +45,11 @@ class Bench:
 async def bench(restate: RestateServer, llm: LLMServer, tmp_path: Path) -> AsyncIterator[Bench]:
     folder = tmp_path / "bad"
     settings = settings_file(tmp_path, bad=hostile(folder))
-    env = restate.settings | {"OPENAI_BASE_URL": llm.url, "OPENAI_API_KEY": "k", "MCP_SERVERS": str(settings)}
+    env = (
+        restate.settings
+        | {"OPENAI_BASE_URL": llm.url, "OPENAI_API_KEY": "k", "MCP_SERVERS": str(settings)}
+        | {"TOOL_CONCURRENCY": "2"}
+    )
     llm.script = echo
     llm.faults.clear()
     async with restate.serving(Service(tmp_path, **env)) as service, local_http() as http:

@@ -46,6 +46,15 @@ async def test_a_turn_calls_tools_of_a_server(bench: Bench) -> None:
     assert sorted(noted(bench.folder, "calls")) == ["echo", "fail"]
 
 
+async def test_calls_that_wait_for_others_are_made_once(bench: Bench) -> None:
+    """Calls beyond the limit of one iteration, and those of later ones, are no repetitions, whatever is replayed."""
+    bench.chat.script(calling(*["echo"] * 5), calling("echo", "echo", "echo"), Plan(text=["Done."]))
+    await bench.chat.say("work")
+    assert (await bench.chat.idle())[-1] == ("assistant", "Done.", "completed")
+    assert await results(bench.chat) == [("ok", "echo says hi")] * 8
+    assert noted(bench.folder, "calls") == ["echo"] * 8
+
+
 async def test_interrupt_ends_a_running_call(bench: Bench) -> None:
     """INTERRUPT ends a call at once, tells the server, and says in the transcript that it may have run."""
     await bench.chat.begin(calling("hang"), content="first")

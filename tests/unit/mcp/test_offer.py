@@ -4,7 +4,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.mcp.config import McpServer
-from app.mcp.offer import MAX_DESCRIPTION_CHARS, MAX_SCHEMA_BYTES, MAX_SCHEMA_DEPTH, MAX_TOOLS, offer_of, problem_of
+from app.mcp.offer import (
+    MAX_DESCRIPTION_CHARS,
+    MAX_OFFER_BYTES,
+    MAX_SCHEMA_BYTES,
+    MAX_SCHEMA_DEPTH,
+    MAX_TOOLS,
+    offer_of,
+    problem_of,
+)
 
 SERVER = McpServer("s", command="x", secrets=("sesame",))
 
@@ -59,6 +67,14 @@ def test_lists_have_limits() -> None:
     ((one,), _) = offer_of(SERVER, [Listed(description="sesame " + "x" * 10_000)])
     assert one.spec.description.startswith("•••")
     assert len(one.spec.description) < MAX_DESCRIPTION_CHARS + 50
+
+
+def test_all_schemas_together_have_a_limit() -> None:
+    """The LLM reads all schemas with every call: a server's end where together they are too large."""
+    schema = {"type": "object", "title": "x" * 30_000}
+    offered, refused = offer_of(SERVER, [Listed(f"t{n}", input_schema=schema) for n in range(20)])
+    assert len(offered) == 6
+    assert refused == [f"with 't6' the schemas have more than {MAX_OFFER_BYTES} bytes"]
 
 
 def test_the_allow_list_decides() -> None:
