@@ -14,6 +14,7 @@ pytest.importorskip("mcp", reason="the extra `mcp` is not installed: pip install
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from mcp.server.mcpserver import Context, MCPServer
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
@@ -248,3 +249,46 @@ async def test_a_forgotten_session_is_made_again(tmp_path: Path) -> None:
     async with serving(app) as url, connected(settings_file(tmp_path, web={"url": url})) as servers:
         assert (await call(servers, "web__do")).content == "fine"
     assert sessions == ["s1", "s2"]
+
+
+class Card(BaseModel):
+    """What the server wants to know."""
+
+    number: str
+
+
+async def test_a_server_of_2026_tells_of_changes_and_asks(tmp_path: Path) -> None:
+    """A change of the list is heard by the stream that the protocol of 2026 has for it; a question gets no answer."""
+    server = MCPServer("good")
+
+    async def late() -> str:
+        """Be late."""
+        return "here I am"
+
+    @server.tool()
+    async def grow(ctx: Context[Any, Any]) -> str:
+        """Add a tool."""
+        server.add_tool(late)
+        await ctx.notify_tools_changed()
+        return "grown"
+
+    @server.tool()
+    async def pay(ctx: Context[Any, Any]) -> str:
+        """Ask for a card."""
+        answer = await ctx.elicit("Which card?", Card)
+        return f"paid: {answer.action}"
+
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(serving(server.streamable_http_app()))
+        servers = await stack.enter_async_context(connected(settings_file(tmp_path, web={"url": url})))
+        assert [spec.name for spec in await servers.offered()] == ["web__grow", "web__pay"]
+        asked = await call(servers, "web__pay")
+        assert asked.failed
+        assert "elicitation" in asked.content
+        assert (await call(servers, "web__grow")).content == "grown"
+
+        async def heard() -> bool:
+            return "web__late" in [spec.name for spec in await servers.offered()]
+
+        await eventually(heard)
+        assert (await call(servers, "web__late")).content == "here I am"
