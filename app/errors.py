@@ -13,12 +13,12 @@ AgentError
 │   ├── LLMRejected     a lasting fault: another attempt would end the same way
 │   └── ReplyTooLong    the reply was over our limit, and was cut off there
 ├── StepFailed          a durable step ended without a result
-├── ToolFailed          a tool of an MCP server gave no result
-├── CallUnknown         a tool was called, and nobody knows what it did
 ├── AgentFailed         a background agent ended without a result
 ├── FunctionError       what a function of a background agent raises to say whether another attempt may help
 │   ├── RetryableError
 │   └── NonRetryableError
+├── ToolFailed          a tool of an MCP server gave no result
+├── CallUnknown         a tool was called, and nobody knows what it did
 ├── BrokenState         a stored key cannot be read, or is missing
 ├── AdminUnavailable    Restate's admin API does not answer
 ├── DeterminismError    durable code did what no replay could repeat
@@ -118,14 +118,6 @@ class StepFailed(AgentError):
         self.retry_after_s = retry_after_s
 
 
-class ToolFailed(AgentError):
-    """The tool failed."""
-
-
-class CallUnknown(AgentError):
-    """The call of the tool may have run; nobody knows what it did."""
-
-
 class AgentFailed(AgentError):
     """A background agent ended without a result. `ended` is how: failed, cancelled or terminated."""
 
@@ -148,6 +140,14 @@ class NonRetryableError(FunctionError):
     """The function failed; another attempt would end the same way."""
 
     retryable = False
+
+
+class ToolFailed(AgentError):
+    """The tool failed."""
+
+
+class CallUnknown(AgentError):
+    """The call of the tool may have run; nobody knows what it did."""
 
 
 class BrokenState(AgentError):

@@ -155,13 +155,6 @@ class Settings(BaseSettings):
         200_000, description="Length of one LLM reply; the rest is cut off and the turn ends as `limit_reached`"
     )
     tool_concurrency: PositiveInt = Field(8, description="Tool calls of one iteration that run at the same time")
-    mcp_servers: Path | None = Field(
-        None, description="A file that names MCP servers whose tools the LLM gets, see mcp"
-    )
-    mcp_start_s: Seconds = Field(
-        10, description="How long an LLM call waits for MCP servers that start; their tools come later then"
-    )
-    mcp_timeout_s: float = Field(60, gt=0, description="Longest call of a tool of an MCP server")
     context_tokens: PositiveInt = Field(24_000, description="Size of what the LLM sees of the chat, estimated")
     context_turns: PositiveInt = Field(50, description="Most turns of the chat that the LLM sees")
 
@@ -175,6 +168,14 @@ class Settings(BaseSettings):
     offline_pace_s: Seconds = Field(1.0, description="Duration of each LLM call and task of the offline model")
     offline_iterations: int = Field(3, ge=0, description="Iterations of the offline model before its answer")
     task_duration_s: Seconds = Field(1.0, description="How long the tool `execute_task` works")
+
+    mcp_servers: Path | None = Field(
+        None, description="A file that names MCP servers whose tools the LLM gets, see mcp"
+    )
+    mcp_start_s: Seconds = Field(
+        10, description="How long an LLM call waits for MCP servers that start; their tools come later then"
+    )
+    mcp_timeout_s: float = Field(60, gt=0, description="Longest call of a tool of an MCP server")
 
 
 @cache

@@ -27,13 +27,13 @@ LAYERS = (
     ("hosting",),
     ("llm",),
     ("tools",),
-    ("mcp",),
     ("turns.protocol", "turns.control", "turns.history", "turns.tool_calls", "turns.waiting.protocol"),
     ("turns.addresses", "turns.moves"),
     ("turns.waiting",),
     ("turns.conversation",),
     ("turns.store", "turns.link"),
     ("turns.effects", "turns.attempts", "turns"),
+    ("mcp",),  # of the turns it knows nothing
     ("chat", "agent_session"),  # neither imports the other: they know each other's addresses
     # Background agents: what is said and declared, where handlers are, what runs, who comes in from outside.
     ("background.published", "background.declare.names", "background.failure", "background.engine.standstill"),
