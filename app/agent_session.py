@@ -25,6 +25,7 @@ from app.durable import get_logger, replaying, run_durably
 from app.errors import ReplyTooLong, StepFailed
 from app.live.telling import Teller
 from app.llm import Reply, get_llm
+from app.mcp.tools import AllTools
 from app.settings import get_settings
 from app.text import shorten, words_of
 from app.tools import TOOLS
@@ -46,6 +47,7 @@ agent_session = VirtualObject(
 logger = get_logger("agent_session")
 
 LOGGED_ITEMS = 5  # of what the LLM sees
+ALL_TOOLS = AllTools(TOOLS)
 PROBE_TIME = timedelta(minutes=10)  # long, as each one leaves a trace at the run; a dead run shows within 10 ms
 
 
@@ -215,7 +217,7 @@ class TurnRun:
         async def complete() -> Reply:
             with self._teller.call(len(items), read) as tell:
                 seen = window(self._history, items, budget_tokens=get_settings().context_tokens)
-                return await get_llm().complete(seen, [tool.spec for tool in TOOLS.values()], tell)
+                return await get_llm().complete(seen, await ALL_TOOLS.specs(), tell)
 
         attempts = Attempts(self._chat, complete, max_attempts=self._start.limits.llm_attempts)
         try:
@@ -228,7 +230,7 @@ class TurnRun:
     def _tool_calls_of(self, reply: Reply) -> ToolCalls:
         return ToolCalls(
             reply.item.tool_calls,
-            TOOLS,
+            ALL_TOOLS,
             max_result_chars=self._start.limits.max_tool_result_chars,
             owner=self._chat.name,
             tell=partial(self._tell_tool, len(self._items)),

@@ -17,6 +17,8 @@ AgentError
 ├── FunctionError       what a function of a background agent raises to say whether another attempt may help
 │   ├── RetryableError
 │   └── NonRetryableError
+├── ToolFailed          a tool of an MCP server gave no result
+├── CallUnknown         a tool was called, and nobody knows what it did
 ├── BrokenState         a stored key cannot be read, or is missing
 ├── AdminUnavailable    Restate's admin API does not answer
 ├── DeterminismError    durable code did what no replay could repeat
@@ -138,6 +140,14 @@ class NonRetryableError(FunctionError):
     """The function failed; another attempt would end the same way."""
 
     retryable = False
+
+
+class ToolFailed(AgentError):
+    """The tool failed."""
+
+
+class CallUnknown(AgentError):
+    """The call of the tool may have run; nobody knows what it did."""
 
 
 class BrokenState(AgentError):

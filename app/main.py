@@ -46,6 +46,7 @@ from app.hosting.serving import Site, require_installed, serve_sites
 from app.hosting.strangers import Strangers
 from app.live import open_hub, require_redis
 from app.live.hints import Hints
+from app.mcp import open_mcp, require_mcp
 from app.settings import Settings, explain, get_settings
 from app.text import printable
 from app.web.app import build_gateway, require_users_known
@@ -120,7 +121,7 @@ async def run_service(settings: Settings) -> None:
     Errors: UsageError when a port cannot be listened on, or anybody on the network could call it.
     """
     service = Site(build_app(settings), Place(settings.host, settings.port, "PORT"))
-    async with open_hub(), gateway(settings) as web, standing_by(service.place):
+    async with open_hub(), open_mcp(), gateway(settings) as web, standing_by(service.place):
         await serve_sites([service, *web], server=settings.server)
 
 
@@ -133,6 +134,7 @@ async def run_workers(settings: Settings) -> None:
     require_users_known(settings)
     require_installed(settings.server)
     require_redis(settings)
+    require_mcp(settings)
     if settings.redis_url is None:
         logger.info("WORKERS=%d and no REDIS_URL: who watches a chat sees no text as it is written", settings.workers)
     place, web = Place(settings.host, settings.port, "PORT"), web_place(settings)
@@ -157,7 +159,7 @@ async def run_worker(settings: Settings, notes: int, listener: int, web_listener
         listener=socket.socket(fileno=listener),
         streams_per_connection=workers.STREAMS_PER_CONNECTION,
     )
-    async with open_hub(), gateway(settings, web_listener) as web:
+    async with open_hub(), open_mcp(), gateway(settings, web_listener) as web:
         await serve_sites([service, *web], server=settings.server)
 
 

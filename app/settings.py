@@ -4,11 +4,13 @@ No other module reads a setting: `hosting/stack.py` hands the environment on to 
 table of settings in the documentation against this file.
 """
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
 import restate
+from dotenv import dotenv_values
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
@@ -167,6 +169,14 @@ class Settings(BaseSettings):
     offline_iterations: int = Field(3, ge=0, description="Iterations of the offline model before its answer")
     task_duration_s: Seconds = Field(1.0, description="How long the tool `execute_task` works")
 
+    mcp_servers: Path | None = Field(
+        None, description="A file that names MCP servers whose tools the LLM gets, see mcp"
+    )
+    mcp_start_s: Seconds = Field(
+        10, description="How long an LLM call waits for MCP servers that start; their tools come later then"
+    )
+    mcp_timeout_s: float = Field(60, gt=0, description="Longest call of a tool of an MCP server")
+
 
 @cache
 def get_settings() -> Settings:
@@ -182,6 +192,13 @@ def get_settings() -> Settings:
             f"Cannot read {Path(ENV_FILE).absolute()}: {reason}. "
             "Make it a text in UTF-8 that you may read, or remove it."
         ) from error
+
+
+def variable(name: str) -> str | None:
+    """Return a variable that a file of the user's names: of the environment, else of `.env`. None if it is not set."""
+    if name in os.environ:
+        return os.environ[name]
+    return dotenv_values(ENV_FILE).get(name) if Path(ENV_FILE).is_file() else None
 
 
 def explain(error: ValidationError) -> list[str]:

@@ -100,9 +100,9 @@ def _reply_to(task: _Task, parameters: Mapping[str, Mapping[str, Any]], iteratio
 def _named_tools(task: _Task, tools: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """Yield the tools that the requests name, with the request, in the order in which they stand there."""
     for request in task.requests:
-        for word in re.findall(r"\w+", request):
-            if word in tools:
-                yield word, request
+        for word in re.findall(r"[\w-]+", request):
+            if (name := word if word in tools else word.strip("-")) in tools:
+                yield name, request
 
 
 def _task_of(messages: list[WireMessage]) -> _Task:

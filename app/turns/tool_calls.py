@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from app.durable import get_logger
-from app.errors import AgentError
+from app.errors import AgentError, CallUnknown
 from app.text import clean, shorten, words_of
 from app.tools import Tool
 from app.tools.progress import tells
@@ -96,6 +96,8 @@ class ToolCalls:
             return f"There is no tool {call.name!r}. The tools are: {known}.", ToolOutcome.FAILED
         try:
             content = await tool.call(call.arguments)
+        except CallUnknown as exc:
+            return exc.message, ToolOutcome.UNKNOWN
         except AgentError as exc:
             return words_of(exc), ToolOutcome.FAILED
         except Exception as exc:  # a tool's failure is a result for the LLM

@@ -33,6 +33,7 @@ LAYERS = (
     ("turns.conversation",),
     ("turns.store", "turns.link"),
     ("turns.effects", "turns.attempts", "turns"),
+    ("mcp",),  # of the turns it knows nothing
     ("chat", "agent_session"),  # neither imports the other: they know each other's addresses
     # Background agents: what is said and declared, where handlers are, what runs, who comes in from outside.
     ("background.published", "background.declare.names", "background.failure", "background.engine.standstill"),
@@ -75,7 +76,8 @@ STRANGERS = {
     "durable": ("turns", "settings", "llm"),
     "llm": ("durable", "boundary"),
     "background": ("chat", "agent_session", "turns", "llm", "tools"),
-    "turns": ("background",),
+    "turns": ("background", "mcp"),
+    "mcp": ("turns", "boundary", "hosting"),
     "terminal": ("web", "chat", "agent_session", "background", "hosting", "durable", "engine", "settings"),
 }
 

@@ -1,0 +1,183 @@
+"""An MCP server that does what bad servers do: a program of its own, `python mcp_server.py <folder> [--modern …]`.
+
+It writes JSON-RPC by hand, since the library would not let it misbehave. What it was asked and told stands in files of
+`folder`: `calls`, `cancelled`, `pids`. `--modern` speaks the protocol of 2026, `--deaf` never answers,
+`--stubborn` ignores SIGTERM and the end of its stdin and starts another like itself, `--endless` writes one line for
+ever, `--refuse` ends at once with a word on stderr, `--lie` lists a tool whose schema is none.
+"""
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+OBJECT = {"type": "object", "properties": {"text": {"type": "string"}}}
+DEEP: dict[str, Any] = {"type": "object"}
+for _ in range(60):
+    DEEP = {"type": "object", "properties": {"in": DEEP}}
+
+TOOLS: list[dict[str, Any]] = [
+    *(
+        {"name": name, "description": f"Do {name}", "inputSchema": OBJECT}
+        for name in (
+            *("echo", "die", "hang", "huge", "large", "garbage", "wrong"),
+            *("fail", "ask", "grow", "env", "note", "surrogate"),
+        )
+    ),
+    {"name": "look", "inputSchema": OBJECT, "annotations": {"readOnlyHint": True}},
+    {"name": "with spaces/and more", "description": "Odd", "inputSchema": OBJECT},
+    {"name": "echo", "description": "Again", "inputSchema": OBJECT},
+    {"name": "deep", "description": "Bad", "inputSchema": DEEP},
+    {"name": "wide", "description": "Bad", "inputSchema": {"type": "object", "title": "x" * 100_000}},
+]  # fmt: skip
+
+LIE: dict[str, Any] = {
+    "name": "no_object",
+    "description": "Bad",
+    "inputSchema": {"type": "object", "properties": ["a"]},
+}
+
+
+class Server:
+    """The server. `folder` is where it notes what happens."""
+
+    def __init__(self, folder: Path, *, modern: bool) -> None:
+        self._folder = folder
+        self._modern = modern
+        self._grown = False
+        self._asked: object = None
+
+    def note(self, file: str, text: object) -> None:
+        with (self._folder / file).open("a") as notes:
+            notes.write(f"{text}\n")
+
+    def serve(self) -> None:
+        """Answer requests until stdin ends."""
+        for line in sys.stdin:
+            self.take(json.loads(line))
+
+    def take(self, message: dict[str, Any]) -> None:
+        method, request_id = message.get("method"), message.get("id")
+        if method == "notifications/cancelled":
+            self.note("cancelled", message["params"]["requestId"])
+        elif method == "initialize" and not self._modern:
+            version = message["params"]["protocolVersion"]
+            info = {"name": "hostile", "version": "1"}
+            self.answer(request_id, protocolVersion=version, capabilities=self.capabilities(), serverInfo=info)
+        elif method == "server/discover" and self._modern:
+            self.answer(request_id, supportedVersions=["2026-07-28"], capabilities=self.capabilities())
+        elif method == "tools/list":
+            more = [{"name": "grown", "description": "Late", "inputSchema": OBJECT}] if self._grown else []
+            more += [LIE] if "--lie" in sys.argv else []
+            self.answer(request_id, tools=TOOLS + more)
+        elif method == "tools/call":
+            self.call(request_id, message["params"]["name"], message["params"].get("arguments") or {})
+        elif method is None and request_id == "ask":
+            self.answer(self._asked, content=text(f"it said {json.dumps(message)}"), isError="error" in message)
+        elif request_id is not None:
+            self.write({"jsonrpc": "2.0", "id": request_id, "error": {"code": -32601, "message": "unknown"}})
+
+    def capabilities(self) -> dict[str, Any]:
+        return {"tools": {"listChanged": True}}
+
+    def call(self, request_id: object, tool: str, arguments: dict[str, Any]) -> None:
+        self.note("calls", tool)
+        self.note(f"calls-{tool.split(' ')[0]}", json.dumps(arguments))
+        act: Callable[[object, dict[str, Any]], None] | None = getattr(self, f"do_{tool}", None)
+        if act is not None:
+            act(request_id, arguments)
+        else:
+            self.answer(request_id, content=text(f"{tool} says {arguments.get('text')}"))
+
+    def do_die(self, _request_id: object, _arguments: dict[str, Any]) -> None:
+        print("my last words", file=sys.stderr, flush=True)
+        os._exit(3)
+
+    def do_hang(self, request_id: object, _arguments: dict[str, Any]) -> None:
+        self.note("hanging", request_id)
+
+    def do_huge(self, request_id: object, _arguments: dict[str, Any]) -> None:
+        self.answer(request_id, content=text("x" * 10_000_000))
+
+    def do_large(self, request_id: object, _arguments: dict[str, Any]) -> None:
+        self.answer(request_id, content=text("y" * 1_000_000))
+
+    def do_garbage(self, request_id: object, _arguments: dict[str, Any]) -> None:
+        sys.stdout.buffer.write(b'\xff\xfe\x00 no JSON\n{"jsonrpc": 7}\n[]\n' + b"[" * 100_000 + b"\n")
+        self.answer(request_id, content=text("after the garbage"))
+
+    def do_wrong(self, request_id: object, _arguments: dict[str, Any]) -> None:
+        self.answer(request_id, content="no list", isError="maybe")
+
+    def do_fail(self, request_id: object, _arguments: dict[str, Any]) -> None:
+        self.answer(request_id, content=text("the disk is full"), isError=True)
+
+    def do_ask(self, request_id: object, _arguments: dict[str, Any]) -> None:
+        params = {"mode": "form", "message": "Which card?", "requestedSchema": {"type": "object", "properties": {}}}
+        if self._modern:
+            asked = {"method": "elicitation/create", "params": params}
+            self.answer(request_id, resultType="input_required", inputRequests={"card": asked}, requestState="s")
+            return
+        self._asked = request_id
+        self.write({"jsonrpc": "2.0", "id": "ask", "method": "elicitation/create", "params": params})
+
+    def do_grow(self, request_id: object, _arguments: dict[str, Any]) -> None:
+        self._grown = True
+        self.write({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+        self.answer(request_id, content=text("there is more"))
+
+    def do_env(self, request_id: object, _arguments: dict[str, Any]) -> None:
+        print(f"the token is {os.environ.get('TOKEN')}", file=sys.stderr, flush=True)
+        self.answer(request_id, content=text(json.dumps(dict(os.environ))), structuredContent=dict(os.environ))
+
+    def do_surrogate(self, request_id: object, _arguments: dict[str, Any]) -> None:
+        self.answer(request_id, content=text("\ud83d"))
+
+    def do_note(self, request_id: object, _arguments: dict[str, Any]) -> None:
+        """Answer when the file `go` is there."""
+        while not (self._folder / "go").exists():
+            time.sleep(0.01)
+        self.answer(request_id, content=text("noted"))
+
+    do_look = do_note
+
+    def answer(self, request_id: object, **result: object) -> None:
+        if self._modern:
+            result = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", **result}
+        self.write({"jsonrpc": "2.0", "id": request_id, "result": result})
+
+    def write(self, message: dict[str, Any]) -> None:
+        sys.stdout.write(json.dumps(message) + "\n")
+        sys.stdout.flush()
+
+
+def text(content: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": content}]
+
+
+def main(folder: Path, options: list[str]) -> None:
+    with (folder / "pids").open("a") as pids:
+        pids.write(f"{os.getpid()}\n")
+    if "--stubborn" in options:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if "--child" not in options:
+            subprocess.Popen([sys.executable, __file__, str(folder), *options, "--child"], stdin=subprocess.DEVNULL)
+    if "--refuse" in options:
+        sys.exit("no license")
+    if "--endless" in options:
+        for _ in itertools.count():
+            sys.stdout.write("x" * 65_536)
+    if "--deaf" not in options and "--child" not in options:
+        Server(folder, modern="--modern" in options).serve()
+    while "--deaf" in options or "--stubborn" in options:
+        time.sleep(3600)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
