@@ -231,6 +231,8 @@ class TurnRun:
             TOOLS,
             max_result_chars=self._start.limits.max_tool_result_chars,
             owner=self._chat.name,
+            chat_key=self._key,
+            turn_id=self._start.turn_id,
             tell=partial(self._tell_tool, len(self._items)),
             progress=self._teller.progress,
         )

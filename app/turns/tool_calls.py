@@ -5,13 +5,16 @@ Knows tools and results; not the LLM, the chat or the turn.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from app.durable import get_logger
-from app.errors import AgentError
+from app.errors import AgentError, ToolTimedOut
 from app.text import clean, shorten, words_of
 from app.tools import Tool
+from app.tools.context import ToolContext
 from app.tools.progress import tells
+from app.tools.slots import Slots
 from app.turns.context import synthetic_result
 from app.turns.transcript import ToolCall, ToolItem, ToolOutcome
 
@@ -21,7 +24,7 @@ LOGGED_CHARS = 200  # of the arguments
 
 
 class ToolCalls:
-    """The calls of one assistant item. `owner` is whose they are, for the log.
+    """The calls of one assistant item. `owner` is whose they are, for the log; `chat_key` and `turn_id` for the tools.
 
     `tell` is given each call that begins, and what it gave; `progress` the id of a call and how far its tool is.
 
@@ -35,6 +38,8 @@ class ToolCalls:
         *,
         max_result_chars: int,
         owner: str = "nobody",
+        chat_key: str = "",
+        turn_id: int = 0,
         tell: Callable[[ToolCall | ToolItem], None] = lambda _: None,
         progress: Callable[[str, str], None] = lambda _, __: None,
     ) -> None:
@@ -42,6 +47,7 @@ class ToolCalls:
         self._tools = tools
         self._max_result_chars = max_result_chars
         self._owner = owner
+        self._context = ToolContext(chat_key=chat_key, turn_id=turn_id)
         self._tell = tell
         self._progress = progress
         self._started: set[str] = set()
@@ -50,10 +56,12 @@ class ToolCalls:
     async def run(self, *, concurrency: int, skip: asyncio.Event) -> None:
         """Run the calls, at most `concurrency` at a time; once `skip` is set, no other one starts.
 
+        A call of a tool that is not `parallel` runs alone.
+
         When cancelled: cancels the running tools, waits for their end, and raises CancelledError. `results` tells then
         what is known.
         """
-        slots = asyncio.Semaphore(concurrency)
+        slots = Slots(concurrency)
         try:
             async with asyncio.TaskGroup() as group:
                 for call in self._calls:
@@ -73,15 +81,22 @@ class ToolCalls:
         started = call.call_id in self._started
         return synthetic_result(call, ToolOutcome.UNKNOWN if started else ToolOutcome.SKIPPED)
 
-    async def _run_one(self, call: ToolCall, slots: asyncio.Semaphore, skip: asyncio.Event) -> None:
-        async with slots:
+    async def _run_one(self, call: ToolCall, slots: Slots, skip: asyncio.Event) -> None:
+        tool = self._tools.get(call.name)
+        taken = await slots.take(alone=tool is not None and not tool.parallel)
+        try:
             if skip.is_set():
                 return
             self._started.add(call.call_id)
             logger.info("Calling tool %s for %s: %s", call.name, self._owner, shorten(call.arguments, LOGGED_CHARS))
             self._tell(call)
             tells.set(partial(self._progress, call.call_id))  # for this task alone
-            content, outcome = await self._call(call)
+            content, outcome = await self._call(tool, call)
+        finally:
+            slots.give_back(taken)
+        self._has_result(call, content, outcome)
+
+    def _has_result(self, call: ToolCall, content: str, outcome: ToolOutcome) -> None:
         content = clean(content)
         if len(content) > self._max_result_chars:
             content = f"{content[: self._max_result_chars]}\n[cut off: {len(content)} characters]"
@@ -89,18 +104,16 @@ class ToolCalls:
         self._results[call.call_id] = result
         self._tell(result)
 
-    async def _call(self, call: ToolCall) -> tuple[str, ToolOutcome]:
-        tool = self._tools.get(call.name)
+    async def _call(self, tool: Tool | None, call: ToolCall) -> tuple[str, ToolOutcome]:
         if tool is None:
             known = ", ".join(sorted(self._tools)) or "none"
             return f"There is no tool {call.name!r}. The tools are: {known}.", ToolOutcome.FAILED
         try:
-            content = await tool.call(call.arguments)
+            return await tool.call(call.arguments, replace(self._context, call_id=call.call_id)), ToolOutcome.OK
+        except ToolTimedOut as exc:
+            return exc.message, ToolOutcome.UNKNOWN
         except AgentError as exc:
             return words_of(exc), ToolOutcome.FAILED
         except Exception as exc:  # a tool's failure is a result for the LLM
             logger.warning("Tool %s failed for %s", call.name, self._owner, exc_info=True)
             return f"The tool failed: {type(exc).__name__}({words_of(exc)!r})", ToolOutcome.FAILED
-        if not isinstance(content, str):  # whatever its annotation says
-            return f"The tool returned {type(content).__name__}, not text.", ToolOutcome.FAILED
-        return content, ToolOutcome.OK
