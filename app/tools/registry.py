@@ -12,12 +12,14 @@ from typing import Any, TypedDict, Unpack, get_type_hints, overload
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError, create_model
 
-from app.durable import RetryPolicy
+from app.durable import RetryPolicy, get_logger
 from app.errors import DefinitionError, UsageError
 from app.llm import ToolSpec
 from app.tools.calling import attempted, text_of
 from app.tools.context import ToolContext
 from app.values import problems_of
+
+logger = get_logger("tools")
 
 MAX_QUOTED_CHARS = 200  # of wrong arguments, in the sentence for the model
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what every LLM server takes
@@ -29,10 +31,13 @@ Run = Callable[..., Awaitable[Any]]
 class ToolOptions(TypedDict, total=False):
     """How a tool is called. What is left out does not apply.
 
+    `needs_approval`: a person must approve a call before it is made; a function of the arguments, by name, says which
+    ones. It must be pure: a replay asks it again.
     Units: `timeout` is for one call, all its attempts together. `retry` says when a call that failed runs again. With
     `parallel=False` no other call of the iteration runs meanwhile.
     """
 
+    needs_approval: bool | Callable[..., bool]
     timeout: timedelta | None
     retry: RetryPolicy | None
     parallel: bool
@@ -47,6 +52,7 @@ class Tool:
     arguments_model: type[BaseModel]
     result: TypeAdapter[Any]
     context: str | None = None
+    needs_approval: bool | Callable[..., bool] = False
     timeout: timedelta | None = None
     retry: RetryPolicy | None = None
     parallel: bool = True
@@ -54,6 +60,20 @@ class Tool:
     @property
     def name(self) -> str:
         return self.spec.name
+
+    def asks(self, arguments: str) -> bool:
+        """Return whether a person must approve a call with `arguments`. One whose arguments do not fit needs nobody."""
+        if self.needs_approval is False:
+            return False
+        try:
+            fields = self.parse(arguments)
+        except UsageError:
+            return False
+        try:
+            return self.needs_approval is True or bool(self.needs_approval(**fields))
+        except Exception:
+            logger.exception("Bug in needs_approval of the tool %s: a person is asked", self.name)
+            return True
 
     async def call(self, arguments: str, context: ToolContext | None = None) -> str:
         """Run the tool with `arguments`, the JSON text that the LLM wrote. Return its result as text.
@@ -127,6 +147,11 @@ def by_name(*tools: Tool) -> Mapping[str, Tool]:
 
 
 def _check_options(name: str, options: ToolOptions) -> None:
+    approval = options.get("needs_approval", False)
+    if not (isinstance(approval, bool) or callable(approval)) or inspect.iscoroutinefunction(approval):
+        raise DefinitionError(
+            f"The tool {name!r} has needs_approval={approval!r}; give it a bool, or a plain function of the arguments."
+        )
     timeout = options.get("timeout")
     if timeout is not None and not (isinstance(timeout, timedelta) and timeout > timedelta(0)):
         raise DefinitionError(f"The tool {name!r} has timeout={timeout!r}; give it a timedelta above 0, or None.")

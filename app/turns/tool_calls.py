@@ -4,7 +4,7 @@ Knows tools and results; not the LLM, the chat or the turn.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -15,18 +15,24 @@ from app.tools import Tool
 from app.tools.context import ToolContext
 from app.tools.progress import tells
 from app.tools.slots import Slots
+from app.turns.approval.words import refusal_of, with_changed_arguments
 from app.turns.context import synthetic_result
-from app.turns.transcript import ToolCall, ToolItem, ToolOutcome
+from app.turns.transcript import Resolution, ToolCall, ToolItem, ToolOutcome, Verdict
 
 logger = get_logger("agent_session")
 
 LOGGED_CHARS = 200  # of the arguments
 
 
+async def _nobody(_position: int, _call: ToolCall) -> Resolution:
+    return Resolution(verdict=Verdict.REJECTED, reason="there is nobody to ask")
+
+
 class ToolCalls:
     """The calls of one assistant item. `owner` is whose they are, for the log; `chat_key` and `turn_id` for the tools.
 
-    `tell` is given each call that begins, and what it gave; `progress` the id of a call and how far its tool is.
+    `tell` is given each call that begins, and what it gave; `progress` the id of a call and how far its tool is;
+    `approve` the place and the call that a person must approve.
 
     Durable: tools run on the durable loop, in a replay exactly as before.
     """
@@ -42,6 +48,7 @@ class ToolCalls:
         turn_id: int = 0,
         tell: Callable[[ToolCall | ToolItem], None] = lambda _: None,
         progress: Callable[[str, str], None] = lambda _, __: None,
+        approve: Callable[[int, ToolCall], Awaitable[Resolution]] = _nobody,
     ) -> None:
         self._calls = calls
         self._tools = tools
@@ -50,13 +57,14 @@ class ToolCalls:
         self._context = ToolContext(chat_key=chat_key, turn_id=turn_id)
         self._tell = tell
         self._progress = progress
+        self._approve = approve
         self._started: set[str] = set()
         self._results: dict[str, ToolItem] = {}
 
     async def run(self, *, concurrency: int, skip: asyncio.Event) -> None:
         """Run the calls, at most `concurrency` at a time; once `skip` is set, no other one starts.
 
-        A call of a tool that is not `parallel` runs alone.
+        A call of a tool that is not `parallel` runs alone. One that waits for approval takes no place.
 
         When cancelled: cancels the running tools, waits for their end, and raises CancelledError. `results` tells then
         what is known.
@@ -64,8 +72,8 @@ class ToolCalls:
         slots = Slots(concurrency)
         try:
             async with asyncio.TaskGroup() as group:
-                for call in self._calls:
-                    group.create_task(self._run_one(call, slots, skip))
+                for position, call in enumerate(self._calls):
+                    group.create_task(self._run_one(position, call, slots, skip))
         except asyncio.CancelledError:
             for call in self._calls:
                 if call.call_id in self._started and call.call_id not in self._results:
@@ -81,8 +89,18 @@ class ToolCalls:
         started = call.call_id in self._started
         return synthetic_result(call, ToolOutcome.UNKNOWN if started else ToolOutcome.SKIPPED)
 
-    async def _run_one(self, call: ToolCall, slots: Slots, skip: asyncio.Event) -> None:
+    async def _run_one(self, position: int, call: ToolCall, slots: Slots, skip: asyncio.Event) -> None:
         tool = self._tools.get(call.name)
+        changed: str | None = None
+        if tool is not None and tool.asks(call.arguments):
+            resolution = await self._approve(position, call)
+            if resolution.verdict is not Verdict.APPROVED:
+                self._results[call.call_id] = synthetic_result(call, ToolOutcome.SKIPPED).changed(
+                    content=clean(refusal_of(resolution))
+                )
+                return
+            if (changed := resolution.arguments) is not None:
+                call = call.changed(arguments=changed)
         taken = await slots.take(alone=tool is not None and not tool.parallel)
         try:
             if skip.is_set():
@@ -92,6 +110,8 @@ class ToolCalls:
             self._tell(call)
             tells.set(partial(self._progress, call.call_id))  # for this task alone
             content, outcome = await self._call(tool, call)
+            if changed is not None:
+                content = with_changed_arguments(content, changed)
         finally:
             slots.give_back(taken)
         self._has_result(call, content, outcome)

@@ -31,6 +31,7 @@ CHANGES = (
     "edit_queued_message",
     "withdraw_queued_message",
     "promote_queued_message",
+    "resolve_approval",
     "forget",
 )
 

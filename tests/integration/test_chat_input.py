@@ -130,6 +130,7 @@ async def test_key_that_no_log_shows(chat: Chat, key: str) -> None:
         "edit_queued_message": {"message_id": "m", "content": "x"},
         "withdraw_queued_message": {"message_id": "m"},
         "promote_queued_message": {"message_id": "m"},
+        "resolve_approval": {"call_id": "c", "approval_id": "1-a", "decision": "approve"},
         "forget": {},
     }
     async with local_http() as http:
@@ -160,7 +161,13 @@ async def test_key_that_is_not_utf8(chat: Chat) -> None:
 
 async def test_status_of_an_unknown_chat(chat: Chat) -> None:
     """A chat that never was is idle and empty, and looking at it stores nothing."""
-    assert await chat.status() == {"mode": "INTERRUPT", "busy": False, "last_turn_id": 0, "open_turns": []}
+    assert await chat.status() == {
+        "mode": "INTERRUPT",
+        "busy": False,
+        "last_turn_id": 0,
+        "open_turns": [],
+        "held": [],
+    }
     assert await chat.entries() == []
     assert await chat.state() == {}
 
@@ -231,6 +238,9 @@ async def test_discovery_describes_every_handler(chat: Chat) -> None:
         "edit_queued_message",
         "withdraw_queued_message",
         "promote_queued_message",
+        "hold_queued_message",
+        "resume",
+        "resolve_approval",
         "forget",
     }
     for name in public:

@@ -90,7 +90,13 @@ async def huge(megabytes: int) -> list[str]:
     return ["<script>alert(1)</script>" * 40] * (megabytes * 1000)
 
 
-TOOLS = (where, flaky, slow, alone, huge)
+@tool(needs_approval=lambda amount, **_: amount > 10)
+async def pay(amount: int, to: str) -> str:
+    """Pay somebody. More than 10 must be approved."""
+    return await done("pay", f"paid {amount} to {to}")
+
+
+TOOLS = (where, flaky, slow, alone, huge, pay)
 
 
 if __name__ == "__main__":

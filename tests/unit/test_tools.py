@@ -11,6 +11,7 @@ from app.durable import RetryPolicy
 from app.errors import AgentError, DefinitionError, StepFailed, ToolTimedOut, UsageError
 from app.tools import TOOLS, by_name, tool
 from app.tools.context import ToolContext
+from app.tools.pay import pay
 from app.tools.registry import Tool
 
 
@@ -157,6 +158,12 @@ def test_names_are_unique() -> None:
     """Two tools of one name are refused."""
     with pytest.raises(DefinitionError, match="clock"):
         by_name(clock, clock)
+
+
+async def test_the_example_asks_before_it_pays_much() -> None:
+    """The example `pay` is not offered by itself; it asks for more than 10."""
+    assert "pay" not in TOOLS
+    assert [pay.asks(f'{{"amount": {n}, "to": "Tom"}}') for n in (10, 11)] == [False, True]
 
 
 def test_execute_task_is_offered() -> None:

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -10,6 +11,7 @@ import pytest_asyncio
 from tests.integration.conftest import SETTINGS
 from tests.support import tooled_main
 from tests.support.chat import Chat
+from tests.support.eventually import eventually
 from tests.support.llm_server import LLMServer, echo
 from tests.support.process import local_http
 from tests.support.restate_server import RestateServer
@@ -35,6 +37,17 @@ async def acting(
     folder = tmp_path_factory.mktemp("service")
     async with acting_server.serving(Acting(folder, Path(tooled_main.__file__), **settings)) as service:
         yield service
+
+
+@pytest_asyncio.fixture
+async def hasty(
+    actor: "Actor", acting: "Acting", acting_server: RestateServer, llm_server: LLMServer, tmp_path: Path
+) -> AsyncIterator["Actor"]:
+    """The chat where approvals expire at once: another deployment runs its turns."""
+    settings = SETTINGS | acting_server.settings | {"OPENAI_BASE_URL": llm_server.url, "APPROVAL_TIMEOUT_S": "0.5"}
+    async with acting_server.serving(Acting(tmp_path, Path(tooled_main.__file__), **settings)) as actor.service:
+        yield actor
+        await acting_server.register(acting.url)
 
 
 @pytest_asyncio.fixture
@@ -65,6 +78,22 @@ class Actor(Chat):
     """A chat of the application with more tools."""
 
     service: Acting
+
+    async def waits(self, count: int = 1) -> list[dict[str, Any]]:
+        """Wait until so many tool calls wait for approval; return what the status shows of them."""
+
+        async def waiting() -> list[dict[str, Any]]:
+            approvals = [a for turn in (await self.status())["open_turns"] for a in turn.get("approvals", [])]
+            assert len(approvals) == count, approvals
+            return approvals
+
+        return await eventually(waiting)
+
+    async def decide(self, approval: dict[str, Any], decision: str, **fields: object) -> dict[str, Any]:
+        """Say what a person decides; return the answer."""
+        ids = {name: approval[name] for name in ("call_id", "approval_id")}
+        answer: dict[str, Any] = await self.call("resolve_approval", **ids, decision=decision, **fields)
+        return answer
 
     def did(self, line: str) -> int:
         """Return how often the ledger has a line."""
