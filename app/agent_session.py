@@ -30,13 +30,14 @@ from app.settings import get_settings
 from app.text import shorten, words_of
 from app.tools import TOOLS
 from app.turns.addresses import AGENT_SESSION, FORGET, PROBE, RUN, SETTLE, SETTLE_TURN
+from app.turns.approval.asking import approval_of
 from app.turns.attempts import Attempts
 from app.turns.context import window
 from app.turns.link import LOGGED_CHARS, ChatLink
 from app.turns.memory import Memory, Remembered, last_writer, load_memory, memory_of, save_memory
 from app.turns.protocol import ProbeRequest, TurnRef, TurnResult, TurnStart
 from app.turns.tool_calls import ToolCalls
-from app.turns.transcript import Finish, Item, Message, ToolCall, ToolItem, TurnStatus, UserItem, text_of
+from app.turns.transcript import Finish, Item, Message, Resolution, ToolCall, ToolItem, TurnStatus, UserItem, text_of
 
 agent_session = VirtualObject(
     AGENT_SESSION,
@@ -233,9 +234,17 @@ class TurnRun:
             ALL_TOOLS,
             max_result_chars=self._start.limits.max_tool_result_chars,
             owner=self._chat.name,
+            chat_key=self._key,
+            turn_id=self._start.turn_id,
             tell=partial(self._tell_tool, len(self._items)),
             progress=self._teller.progress,
+            approve=partial(self._approve, len(self._items)),
         )
+
+    async def _approve(self, index: int, position: int, call: ToolCall) -> Resolution:
+        """Have call number `position` of the reply that will stand at `index` approved by a person."""
+        approval = approval_of(call, self._start.turn_id, self._chat.invocation_id, index, position)
+        return await self._chat.resolution_of(approval, self._start.limits.approval_timeout_s)
 
     def _tell_tool(self, index: int, step: ToolCall | ToolItem) -> None:
         if not replaying():

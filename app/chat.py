@@ -16,22 +16,27 @@ from app.engine.unfit import why_ended
 from app.errors import Conflict, NotFound, TooLarge, TooManyPending
 from app.live.hints import note_change
 from app.settings import get_settings
+from app.tools import TOOLS
 from app.turns import protocol
 from app.turns.addresses import (
     BEGIN_TURN,
     CHAT_SERVICE,
     END_TURN,
     ERASE_JOURNALS,
+    EXPIRE_APPROVAL,
     FORGET,
     READY,
     RECORD,
     SETTLE_TURN,
     TAKE_INPUT,
 )
+from app.turns.approval import protocol as approval
+from app.turns.approval.asking import resolution_of
+from app.turns.approval.rules import settled_before, turn_of
 from app.turns.conversation import Conversation
 from app.turns.effects import carry_out, send_probe
-from app.turns.history import Look, LookRequest, entries_of, entries_of_held, status_of, view_of
-from app.turns.modes import Decision
+from app.turns.history import Look, LookRequest, status_of, view_of
+from app.turns.modes import ANNOUNCEMENTS, Decision
 from app.turns.protocol import Receipt, TurnRef
 from app.turns.store import (
     SESSION_KEY,
@@ -40,14 +45,15 @@ from app.turns.store import (
     get,
     load,
     load_changed,
+    load_page,
     load_session,
     load_session_or_nothing,
-    load_turns,
+    load_turn,
     put,
     receipt_key,
     save,
 )
-from app.turns.transcript import Message
+from app.turns.transcript import Message, Resolution
 from app.turns.waiting import protocol as waiting
 
 chat_service = VirtualObject(
@@ -59,14 +65,6 @@ logger = get_logger("chat")
 
 # Clients look at a chat while its turn runs, often: by then most turns have ended, and the probe finds nothing to do.
 READ_PROBE_DELAY = timedelta(seconds=3)
-
-_ANNOUNCEMENTS = {
-    Decision.INTERRUPTED: "Interrupting ongoing agent run for %s (turn %d)",
-    Decision.ROLLED_BACK: "Rolling back ongoing agent run for %s (turn %d)",
-    Decision.INCORPORATED: "Incorporating new input into ongoing agent run for %s (turn %d)",
-    Decision.STEERED: "Steering ongoing agent run for %s (turn %d)",
-    Decision.QUEUED: "Queueing behind ongoing agent run for %s (turn %d)",
-}
 
 # For people
 
@@ -100,8 +98,8 @@ async def process_user_message(ctx: ObjectContext, message: protocol.UserMessage
         )
     ongoing = conversation.session.open[0].turn_id if conversation.session.open else 0
     receipt = conversation.receive(accepted)
-    if receipt.decision in _ANNOUNCEMENTS:
-        logger.info(_ANNOUNCEMENTS[receipt.decision], ctx.key(), ongoing)
+    if receipt.decision in ANNOUNCEMENTS:
+        logger.info(ANNOUNCEMENTS[receipt.decision], ctx.key(), ongoing)
     await _commit(ctx, conversation)
     if receipt.decision is Decision.REJECTED:
         raise Conflict(f"Turn {receipt.turn_id} is open and the mode is REJECT; send this again when it has ended")
@@ -114,18 +112,9 @@ async def process_user_message(ctx: ObjectContext, message: protocol.UserMessage
 async def get_chat_history(ctx: ObjectSharedContext, request: protocol.HistoryRequest) -> protocol.History:
     """Show the last turns of the chat, oldest first; `before_turn` and `limit` (in turns) page back."""
     conversation = await load(ctx)
-    session = conversation.session
-    end = min(request.before_turn or session.last_turn_id + 1, session.last_turn_id + 1)
-    begin = max(1, end - request.limit)
-    closed = await load_turns(ctx, [n for n in range(begin, end) if n not in conversation.turns])
-    turns = {turn.turn_id: turn for turn in closed} | conversation.turns
-    entries = [entry for n in range(begin, end) if n in turns for entry in entries_of(turns[n])]
-    held = entries_of_held(session) if end > session.last_turn_id else ()
-    send_probe(ctx, session.open, delay=READ_PROBE_DELAY)  # the last command, see durable/here.py
-    return protocol.History(
-        entries=[*entries, *held],
-        next_before_turn=begin if begin > 1 else None,
-    )
+    page = await load_page(ctx, conversation, request)
+    send_probe(ctx, conversation.session.open, delay=READ_PROBE_DELAY)  # the last command, see durable/here.py
+    return page
 
 
 @handler(chat_service, kind="shared")
@@ -204,6 +193,20 @@ async def hold_queued_message(ctx: ObjectContext, request: waiting.MessageReques
 
 
 @handler(chat_service)
+async def resolve_approval(ctx: ObjectContext, request: approval.ResolveRequest) -> approval.ResolveAnswer:
+    """Approve or reject a tool call that waits for it; `get_status` shows its ids. `arguments` replace those that the
+    LLM wrote. Sent again, it changes nothing."""
+    conversation = await load(ctx)
+    if (waits := conversation.waiting_approval(request)) is None:
+        send_probe(ctx, conversation.session.open)
+        return settled_before(await load_turn(ctx, conversation, turn_of(request.approval_id)), request)
+    answer = conversation.resolve_approval(waits, resolution_of(request, TOOLS.get(waits.name)))
+    conversation.heal()
+    await _commit(ctx, conversation)
+    return answer
+
+
+@handler(chat_service)
 async def forget(ctx: ObjectContext) -> None:
     """End everything and erase the chat, also what Restate keeps of its invocations; works whatever is stored."""
     conversation = Conversation(await load_session_or_nothing(ctx), [])
@@ -267,6 +270,15 @@ async def end_turn(ctx: ObjectContext, report: protocol.EndTurn) -> protocol.Tur
     answer = conversation.end(report)
     await _commit(ctx, conversation)
     return answer
+
+
+@private_handler(chat_service, EXPIRE_APPROVAL)
+async def expire_approval(ctx: ObjectContext, ref: approval.ApprovalRef) -> Resolution:
+    """Let an approval expire, unless somebody has resolved it meanwhile; answer how it was resolved."""
+    conversation = await load(ctx)
+    resolution = conversation.expire(ref)
+    await _commit(ctx, conversation)
+    return resolution
 
 
 @private_handler(chat_service, SETTLE_TURN)

@@ -13,6 +13,7 @@ AgentError
 │   ├── LLMRejected     a lasting fault: another attempt would end the same way
 │   └── ReplyTooLong    the reply was over our limit, and was cut off there
 ├── StepFailed          a durable step ended without a result
+├── ToolTimedOut        a tool was ended because it took too long
 ├── AgentFailed         a background agent ended without a result
 ├── FunctionError       what a function of a background agent raises to say whether another attempt may help
 │   ├── RetryableError
@@ -116,6 +117,10 @@ class StepFailed(AgentError):
         self.error_type = error_type
         self.retryable = retryable
         self.retry_after_s = retry_after_s
+
+
+class ToolTimedOut(AgentError):
+    """The tool was ended because it took too long; it may have run."""
 
 
 class AgentFailed(AgentError):

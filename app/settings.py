@@ -22,6 +22,8 @@ PositiveInt = Annotated[int, Field(gt=0)]
 Port = Annotated[int, Field(gt=0, lt=65536)]
 Seconds = Annotated[float, Field(ge=0)]
 SecondsOrNone = Annotated[Seconds | None, BeforeValidator(lambda value: None if value == "none" else value)]
+Decade = Annotated[float, Field(gt=0, le=315_360_000)]
+DecadeOrNone = Annotated[Decade | None, BeforeValidator(lambda value: None if value == "none" else value)]
 PortOrNone = Annotated[Port | None, BeforeValidator(lambda value: None if value == "none" else value)]
 
 
@@ -155,6 +157,9 @@ class Settings(BaseSettings):
         200_000, description="Length of one LLM reply; the rest is cut off and the turn ends as `limit_reached`"
     )
     tool_concurrency: PositiveInt = Field(8, description="Tool calls of one iteration that run at the same time")
+    approval_timeout_s: DecadeOrNone = Field(
+        259_200, description="How long a tool call waits to be approved before it is given up; `none` for ever"
+    )
     context_tokens: PositiveInt = Field(24_000, description="Size of what the LLM sees of the chat, estimated")
     context_turns: PositiveInt = Field(50, description="Most turns of the chat that the LLM sees")
 

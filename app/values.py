@@ -5,11 +5,13 @@ Pure: no I/O, no Restate.
 
 from collections.abc import Iterator
 from reprlib import Repr
-from typing import Any, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
+from pydantic_core import to_json as json_of
 
-from app.text import printable, shorten
+from app.text import clean_data, printable, shorten
 
 _SHOWN_PROBLEMS = 10
 _SHOWN_CHARS = 80
@@ -53,6 +55,25 @@ def problems_of(exc: ValidationError, *, whole: str = "it", within: str = "") ->
 def quoted(value: object) -> str:
     """Return the beginning of a value, in quotes. Nothing in it drives a terminal."""
     return repr((value if isinstance(value, str) else _written(value))[:_SHOWN_CHARS])
+
+
+def to_json(adapter: TypeAdapter[Any], value: object, *, strict: bool = False) -> bytes:
+    """Return `value` as JSON. Text that UTF-8 cannot encode is cleaned, which is rare and dear.
+
+    Errors: pydantic_core.PydanticSerializationError for what JSON cannot carry; if `strict`, also for what does not fit
+    the type of the adapter.
+    """
+    warnings: Literal["error"] | bool = "error" if strict else True
+    try:
+        return adapter.dump_json(value, warnings=warnings)
+    except (PydanticSerializationError, UnicodeEncodeError) as exc:
+        if "surrogates" not in str(exc):
+            raise
+    try:
+        plain = adapter.dump_python(value, mode="json", warnings=warnings)
+    except (PydanticSerializationError, UnicodeEncodeError):  # the key of a dict
+        plain = adapter.dump_python(value, warnings=warnings)
+    return json_of(clean_data(plain))
 
 
 def _problems(exc: ValidationError, whole: str, within: str) -> Iterator[str]:

@@ -12,14 +12,14 @@ from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, to_json
 from restate import RunOptions, TerminalError
 from restate.serde import BytesSerde
 
 from app.durable.ahead import ResultsAhead
 from app.durable.waits import current_loop
 from app.errors import AgentError, StepFailed
-from app.text import clean, clean_data, shorten, words_of
+from app.text import clean, shorten, words_of
+from app.values import to_json
 
 T = TypeVar("T")
 
@@ -150,7 +150,7 @@ class _Attempt(Generic[T]):
                 raise TimeoutError
             if running.cancelling() and not self._abort_requested:  # the same, while the attempt was ending
                 raise asyncio.CancelledError
-            result = _to_json(self._adapter, value)
+            result = to_json(self._adapter, value)
             if self._ahead is not None and self._ends is not None and self._ends(value):
                 self._ahead.tell(self._durable, result)
             return result
@@ -208,17 +208,3 @@ def _seconds(value: object) -> str:
     """Return a wait as it is recorded, nothing for what is no number of seconds."""
     is_wait = isinstance(value, int | float) and 0 <= value < 1e300  # neither NaN nor infinite, and a float
     return str(value) if is_wait else ""
-
-
-def _to_json(adapter: TypeAdapter[Any], value: object) -> bytes:
-    """Return `value` as JSON. Text that UTF-8 cannot encode is cleaned, which is rare and dear."""
-    try:
-        return adapter.dump_json(value)
-    except (PydanticSerializationError, UnicodeEncodeError) as exc:
-        if "surrogates" not in str(exc):
-            raise
-    try:
-        plain = adapter.dump_python(value, mode="json")
-    except (PydanticSerializationError, UnicodeEncodeError):  # the key of a dict
-        plain = adapter.dump_python(value)
-    return to_json(clean_data(plain))

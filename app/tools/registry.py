@@ -7,55 +7,118 @@ import inspect
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from datetime import timedelta
+from typing import Any, TypedDict, Unpack, get_type_hints, overload
 
-from pydantic import BaseModel, ConfigDict, PydanticUserError, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError, create_model
 
+from app.durable import RetryPolicy, get_logger
 from app.errors import DefinitionError, UsageError
 from app.llm import ToolSpec
+from app.tools.calling import attempted, text_of
+from app.tools.context import ToolContext
 from app.values import problems_of
+
+logger = get_logger("tools")
 
 MAX_QUOTED_CHARS = 200  # of wrong arguments, in the sentence for the model
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")  # what every LLM server takes
 
 
+Run = Callable[..., Awaitable[Any]]
+
+
+class ToolOptions(TypedDict, total=False):
+    """How a tool is called. What is left out does not apply.
+
+    `needs_approval`: a person must approve a call before it is made; a function of the arguments, by name, says which
+    ones. It must be pure: a replay asks it again.
+    Units: `timeout` is for one call, all its attempts together. `retry` says when a call that failed runs again. With
+    `parallel=False` no other call of the iteration runs meanwhile.
+    """
+
+    needs_approval: bool | Callable[..., bool]
+    timeout: timedelta | None
+    retry: RetryPolicy | None
+    parallel: bool
+
+
 @dataclass(frozen=True)
 class Tool:
-    """A tool that the LLM may call."""
+    """A tool that the LLM may call. `context` names the parameter that gets the ToolContext."""
 
     spec: ToolSpec
-    run: Callable[..., Awaitable[str]]
+    run: Run
     arguments_model: type[BaseModel]
+    result: TypeAdapter[Any]
+    context: str | None = None
+    needs_approval: bool | Callable[..., bool] = False
+    timeout: timedelta | None = None
+    retry: RetryPolicy | None = None
+    parallel: bool = True
 
     @property
     def name(self) -> str:
         return self.spec.name
 
-    async def call(self, arguments: str) -> str:
-        """Run the tool with `arguments`, the JSON text that the LLM wrote. Return its result.
+    def asks(self, arguments: str) -> bool:
+        """Return whether a person must approve a call with `arguments`. One whose arguments do not fit needs nobody."""
+        if self.needs_approval is False:
+            return False
+        try:
+            fields = self.parse(arguments)
+        except UsageError:
+            return False
+        try:
+            return self.needs_approval is True or bool(self.needs_approval(**fields))
+        except Exception:
+            logger.exception("Bug in needs_approval of the tool %s: a person is asked", self.name)
+            return True
 
-        Errors: UsageError with a sentence for the LLM when the arguments do not fit, and whatever the tool raises.
+    async def call(self, arguments: str, context: ToolContext | None = None) -> str:
+        """Run the tool with `arguments`, the JSON text that the LLM wrote. Return its result as text.
+
+        Errors: UsageError with a sentence for the LLM when the arguments do not fit, ToolTimedOut, AgentError when the
+        result does not fit, and whatever the tool raises.
         """
-        parsed = self._parse(arguments)
-        return await self.run(**{name: getattr(parsed, name) for name in self.arguments_model.model_fields})
+        fields = self.parse(arguments)
+        if self.context is not None:
+            fields[self.context] = context or ToolContext()
+        value = await attempted(lambda: self.run(**fields), timeout=self.timeout, retry=self.retry)
+        return text_of(self.result, value)
 
-    def _parse(self, arguments: str) -> BaseModel:
+    def parse(self, arguments: str) -> dict[str, Any]:
+        """Return the checked arguments by name.
+
+        Errors: UsageError with a sentence for the LLM.
+        """
         try:
             # Some LLMs write nothing for no arguments.
-            return self.arguments_model.model_validate_json(arguments or "{}")
+            parsed = self.arguments_model.model_validate_json(arguments or "{}")
         except ValidationError as exc:
             problems = problems_of(exc, whole="the arguments")
             raise UsageError(
                 f"Wrong arguments for {self.name}: {problems}. You sent {arguments[:MAX_QUOTED_CHARS]!r}; "
                 f"send a JSON object with {_fields(self.arguments_model)}."
             ) from exc
+        return {name: getattr(parsed, name) for name in self.arguments_model.model_fields}
 
 
-def tool(function: Callable[..., Awaitable[str]]) -> Tool:
-    """Define a tool: an async function with annotated parameters that returns text. Its docstring is for the LLM.
+@overload
+def tool(function: Run) -> Tool: ...
+@overload
+def tool(**options: Unpack[ToolOptions]) -> Callable[[Run], Tool]: ...
+def tool(function: Run | None = None, **options: Unpack[ToolOptions]) -> Tool | Callable[[Run], Tool]:
+    """Define a tool: an async function with annotated parameters. Its docstring is for the LLM, as is what it returns.
 
+    Shapes: text is returned as it is, any other JSON value or pydantic model as JSON. A parameter that is annotated
+    with `ToolContext` is none of the LLM's: it gets the context of the call.
     Errors: DefinitionError when the function is not that.
     """
+    return (lambda decorated: _defined(decorated, options)) if function is None else _defined(function, options)
+
+
+def _defined(function: Run, options: ToolOptions) -> Tool:
     name = getattr(function, "__name__", repr(function))
     if not inspect.iscoroutinefunction(function):
         raise DefinitionError(f"The tool {name!r} is not an async function; declare it with `async def`.")
@@ -64,8 +127,12 @@ def tool(function: Callable[..., Awaitable[str]]) -> Tool:
     description = inspect.getdoc(function)
     if not description:
         raise DefinitionError(f"The tool {name!r} has no docstring; say in it what the tool does, for the LLM.")
-    model = _arguments_model(name, function)
-    return Tool(ToolSpec(name, description, _json_schema(name, model)), function, model)
+    _check_options(name, options)
+    hints = _hints(name, function)
+    result = _result(name, hints)
+    context = _context_parameter(name, hints)
+    model = _arguments_model(name, function, hints)
+    return Tool(ToolSpec(name, description, _json_schema(name, model)), function, model, result, context, **options)
 
 
 def by_name(*tools: Tool) -> Mapping[str, Tool]:
@@ -79,17 +146,58 @@ def by_name(*tools: Tool) -> Mapping[str, Tool]:
     return named
 
 
-def _arguments_model(name: str, function: Callable[..., Awaitable[str]]) -> type[BaseModel]:
+def _check_options(name: str, options: ToolOptions) -> None:
+    approval = options.get("needs_approval", False)
+    if not (isinstance(approval, bool) or callable(approval)) or inspect.iscoroutinefunction(approval):
+        raise DefinitionError(
+            f"The tool {name!r} has needs_approval={approval!r}; give it a bool, or a plain function of the arguments."
+        )
+    timeout = options.get("timeout")
+    if timeout is not None and not (isinstance(timeout, timedelta) and timeout > timedelta(0)):
+        raise DefinitionError(f"The tool {name!r} has timeout={timeout!r}; give it a timedelta above 0, or None.")
+    retry = options.get("retry")
+    if retry is not None and not isinstance(retry, RetryPolicy):
+        raise DefinitionError(f"The tool {name!r} has retry={retry!r}; give it a RetryPolicy, or None.")
+
+
+def _hints(name: str, function: Run) -> dict[str, Any]:
     try:
-        hints = get_type_hints(function, include_extras=True)
+        return get_type_hints(function, include_extras=True)
     except NameError as exc:
         raise DefinitionError(f"The tool {name!r} has an annotation that cannot be resolved: {exc}.") from exc
-    if hints.pop("return", None) is not str:
-        raise DefinitionError(f"The tool {name!r} does not return text; annotate it with `-> str`.")
+
+
+def _result(name: str, hints: dict[str, Any]) -> TypeAdapter[Any]:
+    """Return what writes the results of a tool, and take its annotation off `hints`."""
+    cure = "annotate it with what it returns: `-> str`, or what JSON can carry"
+    if "return" not in hints:
+        raise DefinitionError(f"The tool {name!r} does not say what it returns; {cure}.")
+    annotation = hints.pop("return")
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(annotation)
+        adapter.json_schema(mode="serialization")
+    except PydanticUserError as exc:
+        raise DefinitionError(f"The tool {name!r} returns what JSON cannot carry ({exc.message}); {cure}.") from exc
+    return adapter
+
+
+def _context_parameter(name: str, hints: dict[str, Any]) -> str | None:
+    """Return the name of the parameter that gets the context, and take it off `hints`."""
+    names = [parameter for parameter, hint in hints.items() if hint is ToolContext]
+    if len(names) > 1:
+        raise DefinitionError(f"The tool {name!r} takes ToolContext as {names!r}; one of them is enough.")
+    for parameter in names:
+        del hints[parameter]
+    return names[0] if names else None
+
+
+def _arguments_model(name: str, function: Run, hints: dict[str, Any]) -> type[BaseModel]:
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise DefinitionError(f"The tool {name!r} takes {str(parameter)!r}; give every parameter a plain name.")
+        if parameter.annotation is not parameter.empty and parameter.name not in hints:
+            continue  # the context
         if parameter.name not in hints:
             raise DefinitionError(f"The parameter {parameter.name!r} of the tool {name!r} has no annotation; add one.")
         if parameter.name.startswith("_") or hasattr(BaseModel, parameter.name):

@@ -6,6 +6,7 @@ Names are stored in journals: they change only with a migration note.
 from types import NoneType
 
 from app.address import ObjectAddress
+from app.turns.approval.protocol import ApprovalRef
 from app.turns.protocol import (
     BeginAnswer,
     BeginTurn,
@@ -21,6 +22,7 @@ from app.turns.protocol import (
     TurnResult,
     TurnStart,
 )
+from app.turns.transcript import Resolution
 
 CHAT_SERVICE = "ChatService"
 AGENT_SESSION = "AgentSession"
@@ -43,6 +45,11 @@ def ring_name(number: int) -> str:
     return f"ring-{number}"
 
 
+def decision_name(approval_id: str) -> str:
+    """Return the name of the signal by which a run hears how an approval was resolved."""
+    return f"approval-{approval_id}"
+
+
 # From AgentSession to ChatService
 
 BEGIN_TURN = ObjectAddress(CHAT_SERVICE, "begin_turn", BeginTurn, BeginAnswer)
@@ -50,6 +57,7 @@ READY = ObjectAddress(CHAT_SERVICE, "ready", Ready, NoneType)
 TAKE_INPUT = ObjectAddress(CHAT_SERVICE, "take_input", TakeInput, TakenInput)
 RECORD = ObjectAddress(CHAT_SERVICE, "record", Report, NoneType)
 END_TURN = ObjectAddress(CHAT_SERVICE, "end_turn", EndTurn, TurnEnd)
+EXPIRE_APPROVAL = ObjectAddress(CHAT_SERVICE, "expire_approval", ApprovalRef, Resolution)
 SETTLE_TURN = ObjectAddress(CHAT_SERVICE, "settle_turn", TurnRef, NoneType)
 
 # From ChatService to itself

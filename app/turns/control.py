@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from app.turns.modes import Mode
 from app.turns.protocol import MemoryRef
-from app.turns.transcript import Message, Turn, TurnStatus
+from app.turns.transcript import Message, Resolution, Turn, TurnStatus
 from app.values import Stored
 
 
@@ -112,4 +112,13 @@ class RingRun:
     content: str
 
 
-Effect = Start | Cancel | Settle | Probe | RingDoorbell | RingRun
+@dataclass(frozen=True)
+class Decide:
+    """Tell a run how an approval that it waits for was resolved; each one once."""
+
+    invocation_id: str
+    approval_id: str
+    resolution: Resolution
+
+
+Effect = Start | Cancel | Settle | Probe | RingDoorbell | RingRun | Decide

@@ -3,6 +3,7 @@
 Pure: no I/O, no Restate. `chat.py` loads a Conversation, calls one method, carries out the effects and stores it.
 """
 
+from app.turns.approval.rules import Approvals
 from app.turns.control import Cancel, Doorbell
 from app.turns.modes import Decision, Mode, decide
 from app.turns.protocol import EndTurn, MemoryRef, Receipt, Report, TakeInput, TakenInput, TurnEnd, TurnRef
@@ -10,9 +11,9 @@ from app.turns.transcript import Message, TurnStatus, UserItem
 from app.turns.waiting.rules import Waiting
 
 
-class Conversation(Waiting):
-    """The working copy of a chat; a handler calls one of its methods, once. `Moves` says what it holds, `Waiting` what
-    people do beside talking."""
+class Conversation(Waiting, Approvals):
+    """The working copy of a chat; a handler calls one of its methods, once. `Moves` says what it holds, `Waiting` and
+    `Approvals` what people do beside talking."""
 
     # What people do
 
@@ -99,6 +100,7 @@ class Conversation(Waiting):
             ended_at=report.ended_at or turn.ended_at,
             waiting_for=report.waiting_for,
         )
+        self._ask(report)
 
     def end(self, report: EndTurn) -> TurnEnd:
         """Close a turn, or give it the messages that arrived before it reported its completion."""

@@ -11,8 +11,8 @@ from restate import ObjectContext, ObjectSharedContext
 
 from app.durable import abort_now, get_logger, is_here
 from app.settings import Settings
-from app.turns.addresses import PROBE, RUN, SETTLE, ring_name
-from app.turns.control import Cancel, Effect, OpenTurn, Probe, RingDoorbell, RingRun, Settle, Start
+from app.turns.addresses import PROBE, RUN, SETTLE, decision_name, ring_name
+from app.turns.control import Cancel, Decide, Effect, OpenTurn, Probe, RingDoorbell, RingRun, Settle, Start
 from app.turns.conversation import Conversation
 from app.turns.protocol import Limits, ProbeRequest, Ring, TurnRef, TurnStart
 from app.turns.transcript import UserItem
@@ -37,6 +37,8 @@ async def _do(ctx: ObjectContext, conversation: Conversation, effect: Effect, se
             if steer:
                 abort_now(invocation_id, "steering")
             ctx.resolve_signal(invocation_id, ring_name(number), Ring(steer=steer, content=content))
+        case Decide(invocation_id, approval_id, resolution):
+            ctx.resolve_signal(invocation_id, decision_name(approval_id), resolution)
         case RingDoorbell(awakeable_id, steer, content):
             ctx.resolve_awakeable(awakeable_id, Ring(steer=steer, content=content))
         case Settle(turn_id):  # after its Start, so that it waits in the queue of the key behind the run
@@ -77,4 +79,5 @@ def _limits(settings: Settings) -> Limits:
         llm_attempts=settings.llm_attempts,
         context_tokens=settings.context_tokens,
         context_turns=settings.context_turns,
+        approval_timeout_s=settings.approval_timeout_s,
     )

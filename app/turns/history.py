@@ -3,14 +3,14 @@
 Pure: no I/O, no Restate.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import Field
 
 from app.turns.control import Session
 from app.turns.modes import Mode
-from app.turns.protocol import ChatStatus, HistoryEntry, OpenTurnStatus, WaitingMessage
-from app.turns.transcript import AssistantItem, Item, Message, ToolItem, Turn, TurnStatus, Usage, UserItem
+from app.turns.protocol import Absent, ChatStatus, HistoryEntry, OpenTurnStatus, WaitingMessage
+from app.turns.transcript import Approval, AssistantItem, Item, Message, ToolItem, Turn, TurnStatus, Usage, UserItem
 from app.values import Input, Stored
 
 
@@ -26,7 +26,7 @@ class LookRequest(Input):
 
 
 class TurnView(Stored):
-    """A turn as it is shown. Times are seconds since 1970."""
+    """A turn as it is shown. Times are seconds since 1970. `approvals` are all that it has asked for."""
 
     turn_id: int
     status: TurnStatus
@@ -36,6 +36,7 @@ class TurnView(Stored):
     usage: Usage = Usage()
     started_at: float | None = None
     ended_at: float | None = None
+    approvals: list[Approval] | None = Absent
 
 
 class Look(Stored):
@@ -74,6 +75,11 @@ def entries_of_held(session: Session) -> Iterator[HistoryEntry]:
         )
 
 
+def approvals_of(turns: Iterable[Turn]) -> list[Approval] | None:
+    """Return the tool calls of turns that wait to be approved, None without any."""
+    return [each for turn in turns for each in turn.approvals if each.resolution is None] or None
+
+
 def view_of(turn: Turn) -> TurnView:
     """Return a turn with all its lines."""
     return TurnView(
@@ -85,6 +91,7 @@ def view_of(turn: Turn) -> TurnView:
         usage=turn.usage,
         started_at=turn.started_at,
         ended_at=turn.ended_at,
+        approvals=list(turn.approvals) or None,
     )
 
 
@@ -102,6 +109,7 @@ def status_of(session: Session, turns: Mapping[int, Turn], mode: Mode) -> ChatSt
                 invocation_id=turn.invocation_id,
                 waiting=[_waiting(message) for message in turns[turn.turn_id].pending],
                 waiting_for=turns[turn.turn_id].waiting_for,
+                approvals=approvals_of([turns[turn.turn_id]]),
             )
             for turn in session.open
         ],

@@ -4,6 +4,7 @@ Knows how to report and to listen; not what the turn does in between. Every mess
 """
 
 import asyncio
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -11,9 +12,10 @@ from restate import ObjectContext
 
 from app.durable import get_logger, wait_for
 from app.text import shorten
-from app.turns.addresses import BEGIN_TURN, END_TURN, RECORD, TAKE_INPUT, ring_name
+from app.turns.addresses import BEGIN_TURN, END_TURN, EXPIRE_APPROVAL, RECORD, TAKE_INPUT, decision_name, ring_name
+from app.turns.approval.protocol import ApprovalRef
 from app.turns.protocol import BeginAnswer, BeginTurn, EndTurn, MemoryRef, Report, Ring, TakeInput, TurnEnd, TurnRef
-from app.turns.transcript import Item, Message, TurnStatus, Usage, Wait
+from app.turns.transcript import Approval, Item, Message, Resolution, TurnStatus, Usage, Wait
 
 logger = get_logger("agent_session")
 
@@ -83,6 +85,24 @@ class ChatLink:
         """Tell the chat what the turn waits for, or that it goes on; nothing waits for that."""
         report = Report(**dict(self._ref), offset=self._reported, items=(), waiting_for=waiting_for)
         RECORD.send(self._ctx, self._ctx.key(), report)
+
+    async def resolution_of(self, approval: Approval, timeout_s: float | None) -> Resolution:
+        """Have a tool call approved by a person, and wait for that; when time runs out, the chat has the last word.
+
+        Durable: one message, one signal, a timer with a timeout. The signal may come before the wait.
+        """
+        if timeout_s is not None and self._ended_at is not None:
+            approval = approval.changed(expires_at=datetime.fromtimestamp(self._ended_at + timeout_s, UTC))
+        report = Report(**dict(self._ref), offset=self._reported, items=(), asks=(approval,))
+        RECORD.send(self._ctx, self._ctx.key(), report)
+        logger.info("Waiting for approval of %s for %s (%s)", approval.name, self.name, approval.approval_id)
+        decision = self._ctx.signal(decision_name(approval.approval_id), type_hint=Resolution)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await wait_for(decision)
+        except TimeoutError:
+            ref = ApprovalRef(**dict(self._ref), approval_id=approval.approval_id)
+            return await wait_for(EXPIRE_APPROVAL.call(self._ctx, self._ctx.key(), ref))
 
     async def complete(self, digest: str) -> TurnEnd:
         """Report that the answer is complete; the chat closes the turn or gives it the messages that came meanwhile.

@@ -10,7 +10,7 @@ class Mode(StrEnum):
     """What a message does when a turn is open; on an idle chat every mode starts a turn."""
 
     INTERRUPT = "INTERRUPT"  # end the turn, keep its work, answer in a new one
-    ROLLBACK = "ROLLBACK"  # end the turn, undo its work, answer in a new one
+    ROLLBACK = "ROLLBACK"  # end the turn, take it out of what the LLM sees, answer in a new one; undoes no work
     INCORPORATE = "INCORPORATE"  # hand it to the turn at its next iteration
     STEER = "STEER"  # hand it to the turn now: the LLM call in flight is aborted, the turn goes on
     QUEUE = "QUEUE"  # a turn of its own, after the open ones
@@ -28,6 +28,15 @@ class Decision(StrEnum):
     STEERED = "steered"
     REJECTED = "rejected"
 
+
+# What the log says of a message to a busy chat.
+ANNOUNCEMENTS = {
+    Decision.INTERRUPTED: "Interrupting ongoing agent run for %s (turn %d)",
+    Decision.ROLLED_BACK: "Rolling back ongoing agent run for %s (turn %d)",
+    Decision.INCORPORATED: "Incorporating new input into ongoing agent run for %s (turn %d)",
+    Decision.STEERED: "Steering ongoing agent run for %s (turn %d)",
+    Decision.QUEUED: "Queueing behind ongoing agent run for %s (turn %d)",
+}
 
 _TURN_OPEN = {
     Mode.INTERRUPT: Decision.INTERRUPTED,

@@ -8,11 +8,12 @@ from heapq import merge
 from operator import attrgetter
 from typing import Any
 
-from app.turns.control import Cancel, Effect, OpenTurn, Probe, RingDoorbell, RingRun, Session, Settle, Start
+from app.turns.control import Cancel, Decide, Effect, OpenTurn, Probe, RingDoorbell, RingRun, Session, Settle, Start
 from app.turns.modes import Mode
 from app.turns.protocol import MemoryRef, TurnRef
-from app.turns.transcript import Message, Turn, TurnStatus, UserItem
+from app.turns.transcript import Message, Resolution, Turn, TurnStatus, UserItem, Verdict
 
+MAX_REASON_CHARS = 1000  # of a message; the turn is given all of it
 ENDED_OUTSIDE = "The run of this turn was ended from outside; what it had reported so far is kept."
 
 
@@ -216,6 +217,22 @@ class Moves:
         self._control(turn_id, rings=turn.rings + 1)
         steer = message.mode is Mode.STEER
         self.effects.append(RingRun(turn.invocation_id, turn.rings + 1, steer, message.content[:200]))
+        # Behind the ring: the run fetches the message before its next LLM call.
+        self._resolve(turn_id, rejected_by(message))
+
+    def _resolve(self, turn_id: int, resolution: Resolution, approval_id: str | None = None) -> None:
+        """Resolve what a turn waits to have approved: all, or this one. Its run hears of it, if it goes on by that."""
+        approvals = self.turns[turn_id].approvals
+        waiting = {each.approval_id for each in approvals if each.resolution is None}
+        resolved = waiting if approval_id is None else waiting.intersection([approval_id])
+        if not resolved:
+            return
+        changed = [a.changed(resolution=resolution) if a.approval_id in resolved else a for a in approvals]
+        self._change(turn_id, approvals=tuple(changed))
+        if resolution.verdict in (Verdict.APPROVED, Verdict.REJECTED):
+            run = self._open(turn_id).invocation_id
+            told = (each.approval_id for each in approvals if each.approval_id in resolved)
+            self.effects += (Decide(run, approval_id, resolution) for approval_id in told)
 
     def _ring_bell(self, message: Message) -> None:
         """As `_ring`, for a run of the version before."""
@@ -229,6 +246,7 @@ class Moves:
         if not turn.stopping:
             self.effects.append(Cancel(turn.invocation_id))
         self._control(turn.turn_id, stopping=status)
+        self._resolve(turn.turn_id, Resolution(verdict=Verdict.WITHDRAWN))
         self._set(doorbell=None)
 
     def _withdraw(self, turn: OpenTurn) -> None:
@@ -243,6 +261,7 @@ class Moves:
         Never to one before it: the messages of turns in between would be overtaken.
         """
         left = self._take_pending(turn.turn_id)
+        self._resolve(turn.turn_id, Resolution(verdict=Verdict.WITHDRAWN))
         self._change(turn.turn_id, status=status, error=error)
         self._set(open=tuple(t for t in self.session.open if t.turn_id != turn.turn_id))
         if self.session.doorbell and self.session.doorbell.turn_id == turn.turn_id:
@@ -279,6 +298,12 @@ class Moves:
     def _change(self, turn_id: int, **fields: Any) -> None:
         self.turns[turn_id] = self.turns[turn_id].changed(**fields)
         self.changed.add(turn_id)
+
+
+def rejected_by(message: Message) -> Resolution:
+    """Return how an approval is resolved by a message that the turn is given: it never approves."""
+    reason = message.content[:MAX_REASON_CHARS]
+    return Resolution(verdict=Verdict.REJECTED, reason=reason, message_id=message.message_id)
 
 
 def in_order(*waiting: Iterable[Message]) -> list[Message]:

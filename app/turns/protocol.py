@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from app.turns.modes import Decision, Mode
-from app.turns.transcript import Item, Message, TurnStatus, Usage, UserItem, Wait
+from app.turns.transcript import Approval, Item, Message, TurnStatus, Usage, UserItem, Wait
 from app.values import Input, Stored
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -78,10 +78,14 @@ class HistoryEntry(Stored):
 
 
 class History(Stored):
-    """Lines of the chat, oldest first; `next_before_turn` asks for the ones before, null at the beginning."""
+    """Lines of the chat, oldest first; `next_before_turn` asks for the ones before, null at the beginning.
+
+    `approvals` are the tool calls of the open turns that wait to be approved.
+    """
 
     entries: list[HistoryEntry]
     next_before_turn: int | None = None
+    approvals: list[Approval] | None = Absent
 
 
 class WaitingMessage(Stored):
@@ -91,7 +95,10 @@ class WaitingMessage(Stored):
 
 
 class OpenTurnStatus(Stored):
-    """An open turn; `waiting_for` is there while the turn waits before it tries something again."""
+    """An open turn; `waiting_for` is there while the turn waits before it tries something again.
+
+    `approvals` are the tool calls that a person must approve before they are made.
+    """
 
     turn_id: int
     status: TurnStatus
@@ -99,6 +106,7 @@ class OpenTurnStatus(Stored):
     invocation_id: str
     waiting: list[WaitingMessage]
     waiting_for: Wait | None = Absent
+    approvals: list[Approval] | None = Absent
 
 
 class ChatStatus(Stored):
@@ -130,6 +138,7 @@ class Limits(Stored):
     llm_attempts: int
     context_tokens: int = 24_000
     context_turns: int = 50
+    approval_timeout_s: float | None = None
 
 
 class Context(Stored):
@@ -230,7 +239,8 @@ class TakenInput(Stored):
 class Report(TurnRef):
     """What a turn produced since its last report; `offset` counts the items reported before.
 
-    `waiting_for` is what the turn waits for from here on; the next report ends that.
+    `waiting_for` is what the turn waits for from here on; the next report ends that. `asks` are tool calls that it
+    wants to have approved.
     """
 
     offset: int
@@ -239,6 +249,7 @@ class Report(TurnRef):
     started_at: float | None = None
     ended_at: float | None = None
     waiting_for: Wait | None = None
+    asks: tuple[Approval, ...] = Field((), exclude_if=lambda asks: not asks)
 
 
 class EndTurn(Report):

@@ -15,8 +15,8 @@ from app.settings import Settings
 from app.turns.context import newest_turns
 from app.turns.control import HeldMessages, Session
 from app.turns.conversation import Conversation
-from app.turns.history import LookRequest
-from app.turns.protocol import Context, Receipt, UserMessage
+from app.turns.history import LookRequest, approvals_of, entries_of, entries_of_held
+from app.turns.protocol import Context, History, HistoryRequest, Receipt, UserMessage
 from app.turns.transcript import Turn, TurnStatus
 from app.values import Stored, problems_of
 
@@ -106,6 +106,29 @@ async def load_turns(ctx: ObjectContext | ObjectSharedContext, turn_ids: Iterabl
     """Load turns in one round trip, in the order of `turn_ids`; unknown ones are left out."""
     reads = [get(ctx, turn_key(turn_id), Turn) for turn_id in turn_ids]
     return [turn for read in reads if (turn := await read) is not None]
+
+
+async def load_turn(ctx: ObjectContext, conversation: Conversation, turn_id: int) -> Turn | None:
+    """Load a turn, open or closed; None if there is none of this number."""
+    if (turn := conversation.turns.get(turn_id)) is not None or turn_id <= 0:
+        return turn
+    return next(iter(await load_turns(ctx, [turn_id])), None)
+
+
+async def load_page(ctx: ObjectSharedContext, conversation: Conversation, page: HistoryRequest) -> History:
+    """Load a page of the history, the last one also with what is held."""
+    session = conversation.session
+    end = min(page.before_turn or session.last_turn_id + 1, session.last_turn_id + 1)
+    begin = max(1, end - page.limit)
+    closed = await load_turns(ctx, [n for n in range(begin, end) if n not in conversation.turns])
+    turns = {turn.turn_id: turn for turn in closed} | conversation.turns
+    entries = [entry for n in range(begin, end) if n in turns for entry in entries_of(turns[n])]
+    held = entries_of_held(session) if end > session.last_turn_id else ()
+    return History(
+        entries=[*entries, *held],
+        next_before_turn=begin if begin > 1 else None,
+        approvals=approvals_of(conversation.turns.values()),
+    )
 
 
 async def load_changed(ctx: ObjectSharedContext, conversation: Conversation, look: LookRequest) -> list[Turn]:

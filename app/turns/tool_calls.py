@@ -4,26 +4,35 @@ Knows tools and results; not the LLM, the chat or the turn.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from app.durable import get_logger
-from app.errors import AgentError, CallUnknown
+from app.errors import AgentError, CallUnknown, ToolTimedOut
 from app.text import clean, shorten, words_of
 from app.tools import Tool
+from app.tools.context import ToolContext
 from app.tools.progress import tells
+from app.tools.slots import Slots
+from app.turns.approval.words import refusal_of, with_changed_arguments
 from app.turns.context import synthetic_result
-from app.turns.transcript import ToolCall, ToolItem, ToolOutcome
+from app.turns.transcript import Resolution, ToolCall, ToolItem, ToolOutcome, Verdict
 
 logger = get_logger("agent_session")
 
 LOGGED_CHARS = 200  # of the arguments
 
 
-class ToolCalls:
-    """The calls of one assistant item. `owner` is whose they are, for the log.
+async def _nobody(_position: int, _call: ToolCall) -> Resolution:
+    return Resolution(verdict=Verdict.REJECTED, reason="there is nobody to ask")
 
-    `tell` is given each call that begins, and what it gave; `progress` the id of a call and how far its tool is.
+
+class ToolCalls:
+    """The calls of one assistant item. `owner` is whose they are, for the log; `chat_key` and `turn_id` for the tools.
+
+    `tell` is given each call that begins, and what it gave; `progress` the id of a call and how far its tool is;
+    `approve` the place and the call that a person must approve.
 
     Durable: tools run on the durable loop, in a replay exactly as before.
     """
@@ -35,29 +44,36 @@ class ToolCalls:
         *,
         max_result_chars: int,
         owner: str = "nobody",
+        chat_key: str = "",
+        turn_id: int = 0,
         tell: Callable[[ToolCall | ToolItem], None] = lambda _: None,
         progress: Callable[[str, str], None] = lambda _, __: None,
+        approve: Callable[[int, ToolCall], Awaitable[Resolution]] = _nobody,
     ) -> None:
         self._calls = calls
         self._tools = tools
         self._max_result_chars = max_result_chars
         self._owner = owner
+        self._context = ToolContext(chat_key=chat_key, turn_id=turn_id)
         self._tell = tell
         self._progress = progress
+        self._approve = approve
         self._started: set[str] = set()
         self._results: dict[str, ToolItem] = {}
 
     async def run(self, *, concurrency: int, skip: asyncio.Event) -> None:
         """Run the calls, at most `concurrency` at a time; once `skip` is set, no other one starts.
 
+        A call of a tool that is not `parallel` runs alone. One that waits for approval takes no place.
+
         When cancelled: cancels the running tools, waits for their end, and raises CancelledError. `results` tells then
         what is known.
         """
-        slots = asyncio.Semaphore(concurrency)
+        slots = Slots(concurrency)
         try:
             async with asyncio.TaskGroup() as group:
-                for call in self._calls:
-                    group.create_task(self._run_one(call, slots, skip))
+                for position, call in enumerate(self._calls):
+                    group.create_task(self._run_one(position, call, slots, skip))
         except asyncio.CancelledError:
             for call in self._calls:
                 if call.call_id in self._started and call.call_id not in self._results:
@@ -73,15 +89,34 @@ class ToolCalls:
         started = call.call_id in self._started
         return synthetic_result(call, ToolOutcome.UNKNOWN if started else ToolOutcome.SKIPPED)
 
-    async def _run_one(self, call: ToolCall, slots: asyncio.Semaphore, skip: asyncio.Event) -> None:
-        async with slots:
+    async def _run_one(self, position: int, call: ToolCall, slots: Slots, skip: asyncio.Event) -> None:
+        tool = self._tools.get(call.name)
+        changed: str | None = None
+        if tool is not None and tool.asks(call.arguments):
+            resolution = await self._approve(position, call)
+            if resolution.verdict is not Verdict.APPROVED:
+                self._results[call.call_id] = synthetic_result(call, ToolOutcome.SKIPPED).changed(
+                    content=clean(refusal_of(resolution))
+                )
+                return
+            if (changed := resolution.arguments) is not None:
+                call = call.changed(arguments=changed)
+        taken = await slots.take(alone=tool is not None and not tool.parallel)
+        try:
             if skip.is_set():
                 return
             self._started.add(call.call_id)
             logger.info("Calling tool %s for %s: %s", call.name, self._owner, shorten(call.arguments, LOGGED_CHARS))
             self._tell(call)
             tells.set(partial(self._progress, call.call_id))  # for this task alone
-            content, outcome = await self._call(call)
+            content, outcome = await self._call(tool, call)
+            if changed is not None:
+                content = with_changed_arguments(content, changed)
+        finally:
+            slots.give_back(taken)
+        self._has_result(call, content, outcome)
+
+    def _has_result(self, call: ToolCall, content: str, outcome: ToolOutcome) -> None:
         content = clean(content)
         if len(content) > self._max_result_chars:
             content = f"{content[: self._max_result_chars]}\n[cut off: {len(content)} characters]"
@@ -89,20 +124,16 @@ class ToolCalls:
         self._results[call.call_id] = result
         self._tell(result)
 
-    async def _call(self, call: ToolCall) -> tuple[str, ToolOutcome]:
-        tool = self._tools.get(call.name)
+    async def _call(self, tool: Tool | None, call: ToolCall) -> tuple[str, ToolOutcome]:
         if tool is None:
             known = ", ".join(sorted(self._tools)) or "none"
             return f"There is no tool {call.name!r}. The tools are: {known}.", ToolOutcome.FAILED
         try:
-            content = await tool.call(call.arguments)
-        except CallUnknown as exc:
+            return await tool.call(call.arguments, replace(self._context, call_id=call.call_id)), ToolOutcome.OK
+        except (ToolTimedOut, CallUnknown) as exc:
             return exc.message, ToolOutcome.UNKNOWN
         except AgentError as exc:
             return words_of(exc), ToolOutcome.FAILED
         except Exception as exc:  # a tool's failure is a result for the LLM
             logger.warning("Tool %s failed for %s", call.name, self._owner, exc_info=True)
             return f"The tool failed: {type(exc).__name__}({words_of(exc)!r})", ToolOutcome.FAILED
-        if not isinstance(content, str):  # whatever its annotation says
-            return f"The tool returned {type(content).__name__}, not text.", ToolOutcome.FAILED
-        return content, ToolOutcome.OK

@@ -106,6 +106,41 @@ class Wait(Stored):
     until: AwareDatetime
 
 
+class Verdict(StrEnum):
+    """What became of a tool call that a person had to approve."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"  # the turn ended before
+
+
+class Resolution(Stored):
+    """How the wait for an approval ended. `reason` is in the words of who rejected the call.
+
+    `arguments` replace those of the call, as a whole. `message_id` is the message by which it was rejected.
+    """
+
+    verdict: Verdict
+    reason: str = ""
+    arguments: str | None = Field(None, exclude_if=lambda value: value is None)
+    message_id: str | None = Field(None, exclude_if=lambda value: value is None)
+
+
+class Approval(Stored):
+    """A tool call that a person must approve. `approval_id` names this very call: turn, run, place, tool and arguments.
+
+    Without a `resolution` it waits.
+    """
+
+    approval_id: str
+    call_id: str
+    name: str
+    arguments: str
+    expires_at: AwareDatetime | None = None
+    resolution: Resolution | None = Field(None, exclude_if=lambda value: value is None)
+
+
 class TurnStatus(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
@@ -121,7 +156,7 @@ class Turn(Stored):
     """One turn. `pending` are messages that its run has not been given yet; `items` what the LLM has seen or said.
 
     `reported` counts the items that the run reported (assistant and tool items), so that a report that comes twice
-    is stored once. `waiting_for` is what its run last said that it waits for.
+    is stored once. `waiting_for` is what its run last said that it waits for, `approvals` all that it has asked for.
     """
 
     turn_id: int
@@ -134,5 +169,6 @@ class Turn(Stored):
     usage: Usage = Usage()
     error: str | None = None
     waiting_for: Wait | None = None
+    approvals: tuple[Approval, ...] = Field((), exclude_if=lambda approvals: not approvals)
     started_at: float | None = None  # seconds since 1970, of the first LLM call
     ended_at: float | None = None

@@ -32,6 +32,7 @@ CHANGES = (
     "hold_queued_message",
     "withdraw_queued_message",
     "promote_queued_message",
+    "resolve_approval",
     "forget",
 )
 

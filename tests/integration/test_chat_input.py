@@ -132,6 +132,7 @@ async def test_key_that_no_log_shows(chat: Chat, key: str) -> None:
         "promote_queued_message": {"message_id": "m"},
         "hold_queued_message": {"message_id": "m"},
         "resume": {},
+        "resolve_approval": {"call_id": "c", "approval_id": "1-a", "decision": "approve"},
         "forget": {},
     }
     async with local_http() as http:
@@ -235,6 +236,7 @@ async def test_discovery_describes_every_handler(chat: Chat) -> None:
         "promote_queued_message",
         "hold_queued_message",
         "resume",
+        "resolve_approval",
         "forget",
     }
     for name in public:

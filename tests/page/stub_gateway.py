@@ -60,13 +60,16 @@ class StubChat:
     running: list[Json] = field(default_factory=list)  # events that a watcher gets after the record, on joining
     stopping: bool = False
     waiting_for: Json | None = None
+    approvals: list[Json] = field(default_factory=list)
     watchers: list["asyncio.Queue[Json | None]"] = field(default_factory=list)
     cursors: list[str | None] = field(default_factory=list)  # what watchers brought along
 
     @property
     def status(self) -> Json:
         turns = [each for each in self.turns if each["status"] in ("running", "queued")]
-        first = [{"stopping": self.stopping, "waiting": self.waiting, "waiting_for": self.waiting_for}]
+        first: list[Json] = [{"stopping": self.stopping, "waiting": self.waiting, "waiting_for": self.waiting_for}]
+        if self.approvals:
+            first[0]["approvals"] = self.approvals
         rest: list[Json] = [{"stopping": False, "waiting": []}] * max(0, len(turns) - 1)
         opened = [
             {"turn_id": each["turn_id"], "status": each["status"], "invocation_id": "inv", **how}

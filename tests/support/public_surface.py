@@ -19,6 +19,7 @@ from app import background, values
 # What a tool may import. docs/tools.md shows the same.
 TOOL_AUTHORS: Mapping[str, tuple[str, ...]] = {
     "app.tools.registry": ("Tool", "by_name", "tool"),
+    "app.tools.context": ("ToolContext",),
     "app.tools.progress": ("progress",),
     "app.durable": ("RetryPolicy", "get_logger", "step"),
     "app.errors": ("NonRetryableError", "RetryableError", "StepFailed", "UsageError"),

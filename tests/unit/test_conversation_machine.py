@@ -10,11 +10,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from app.turns.control import Cancel, RingRun, Start
+from app.turns.approval.protocol import ApprovalRef, ResolveRequest
+from app.turns.control import Cancel, Decide, RingRun, Start
 from app.turns.conversation import Conversation
 from app.turns.modes import Decision, Mode
 from app.turns.protocol import EndTurn, Report, TakeInput, TurnRef
-from app.turns.transcript import AssistantItem, TurnStatus
+from app.turns.transcript import Approval, AssistantItem, Resolution, TurnStatus, Verdict
 from app.turns.waiting.protocol import WhatWaits
 from tests.support.fake_chat import FakeChat
 
@@ -25,7 +26,8 @@ modes = st.sampled_from(Mode)
 
 @dataclass
 class Run:
-    """A run as the engine and its code know it; `heard` are the ids of the messages that its LLM has seen."""
+    """A run as the engine and its code know it; `heard` are the ids of the messages that its LLM has seen, `decided`
+    how the approvals that it has asked for were resolved."""
 
     ref: TurnRef
     started: bool = False
@@ -34,6 +36,7 @@ class Run:
     taken: int = 0  # of which it has heard that their messages were taken
     heard: list[str] = field(default_factory=list)
     reported: int = 0
+    decided: dict[str, Verdict] = field(default_factory=dict)
 
     @property
     def rung(self) -> bool:
@@ -56,6 +59,8 @@ class ChatMachine(RuleBasedStateMachine):
         self.withdrawn: set[str] = set()
         self.held: set[str] = set()  # until somebody says that they are to be sent
         self.answers = 0
+        self.asked: list[str] = []  # the ids of all approvals that runs have asked for
+        self.resolved_by_people: dict[str, Verdict] = {}
 
     # The engine
 
@@ -75,6 +80,8 @@ class ChatMachine(RuleBasedStateMachine):
                     self._cancel(invocation_id)
                 case RingRun(invocation_id, number):
                     self._ring(invocation_id, number)
+                case Decide(invocation_id, approval_id, resolution):
+                    self._decide(invocation_id, approval_id, resolution)
         self.queue.extend(settlements)
         for ref in probed:
             if ref not in [job.ref for job in self.queue if isinstance(job, Run)]:
@@ -94,6 +101,12 @@ class ChatMachine(RuleBasedStateMachine):
             if isinstance(job, Run) and job.ref.invocation_id == invocation_id:
                 assert number == job.rings + 1
                 job.rings = number
+
+    def _decide(self, invocation_id: str, approval_id: str, resolution: Resolution) -> None:
+        for job in self.queue:
+            if isinstance(job, Run) and job.ref.invocation_id == invocation_id:
+                assert approval_id not in job.decided
+                job.decided[approval_id] = resolution.verdict
 
     # What people do
 
@@ -167,7 +180,53 @@ class ChatMachine(RuleBasedStateMachine):
             self.held.discard(message_id)
         self._apply_effects()
 
+    @rule(data=st.data(), verdict=st.sampled_from([Verdict.APPROVED, Verdict.REJECTED]))
+    @precondition(lambda self: self.asked)
+    def resolve(self, data: st.DataObject, verdict: Verdict) -> None:
+        approval_id = data.draw(st.sampled_from(self.asked))
+        request = ResolveRequest(call_id="c", approval_id=approval_id, decision="approve")
+
+        def decide(chat: Conversation) -> bool:
+            if (approval := chat.waiting_approval(request)) is None:
+                return False
+            chat.resolve_approval(approval, Resolution(verdict=verdict))
+            chat.heal()
+            return True
+
+        if self.chat.change(decide):
+            assert approval_id not in self.resolved_by_people
+            self.resolved_by_people[approval_id] = verdict
+        self._apply_effects()
+
     # What runs do
+
+    @rule(twice=st.booleans())
+    @precondition(lambda self: self.active)
+    def ask(self, twice: bool) -> None:
+        run = self.active
+        assert run is not None
+        approval = Approval(approval_id=f"{run.ref.turn_id}-{len(self.asked)}", call_id="c", name="pay", arguments="{}")
+        self.asked.append(approval.approval_id)
+        for _ in range(1 + twice):
+            report = Report(**dict(run.ref), offset=run.reported, items=(), asks=(approval,))
+            self.chat.change(lambda chat: chat.record(report))  # noqa: B023 - called at once
+            self._apply_effects()
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.active and self.asked)
+    def expire(self, data: st.DataObject) -> None:
+        """Time runs out: what the chat answers is what it has told, if it has told anything."""
+        run = self.active
+        assert run is not None
+        mine = [approval_id for approval_id in self.asked if approval_id.startswith(f"{run.ref.turn_id}-")]
+        if not mine:
+            return
+        approval_id = data.draw(st.sampled_from(mine))
+        resolution = self.chat.change(lambda chat: chat.expire(ApprovalRef(**dict(run.ref), approval_id=approval_id)))
+        self._apply_effects()
+        if self._speaks(run):
+            assert resolution.verdict is run.decided.get(approval_id, resolution.verdict)
+            assert resolution.verdict is not Verdict.APPROVED or approval_id in self.resolved_by_people
 
     @rule()
     @precondition(lambda self: self.queue and self.active is None)
@@ -274,6 +333,35 @@ class ChatMachine(RuleBasedStateMachine):
         assert [m for m in self.chat.held if m not in left_out] == [
             m for m in self.accepted if m in self.held - left_out
         ]
+
+    @invariant()
+    def nothing_waits_for_approval_that_cannot_have_it(self) -> None:
+        """A turn that ends, has ended, or has a message to read waits for no approval."""
+        live = {turn.turn_id for turn in self.chat.session.open if turn.running and not turn.stopping}
+        for turn in self.chat.turns.values():
+            if any(approval.resolution is None for approval in turn.approvals):
+                assert turn.turn_id in live
+                assert not turn.pending
+
+    @invariant()
+    def only_people_approve(self) -> None:
+        """What is approved a person has approved; what a person has said stays as it is."""
+        resolved = {a.approval_id: a.resolution for turn in self.chat.turns.values() for a in turn.approvals}
+        assert len(resolved) == sum(len(turn.approvals) for turn in self.chat.turns.values())
+        for approval_id, resolution in resolved.items():
+            said = self.resolved_by_people.get(approval_id)
+            assert said is None or (resolution is not None and resolution.verdict is said)
+            assert said is not None or resolution is None or resolution.verdict is not Verdict.APPROVED
+
+    @invariant()
+    def run_has_heard_what_was_decided(self) -> None:
+        run = self.active
+        if run is None or not self._speaks(run):
+            return
+        told = (Verdict.APPROVED, Verdict.REJECTED)
+        approvals = self.chat.turns[run.ref.turn_id].approvals
+        decided = {a.approval_id: a.resolution.verdict for a in approvals if a.resolution is not None}
+        assert run.decided == {n: verdict for n, verdict in decided.items() if verdict in told}
 
     @invariant()
     def no_answer_appears_twice(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -237,3 +238,54 @@ async def test_each_call_is_told_to_begin_and_to_end() -> None:
         await task
     assert told[:2] == calls
     assert short([item for item in told if isinstance(item, ToolItem)]) == [("c0", "ok"), ("c1", "unknown")]
+
+
+async def test_a_call_that_is_not_parallel_runs_alone() -> None:
+    """A call of a tool with `parallel=False` starts when those before it have ended, and those behind it wait."""
+    running: list[str] = []
+    beside: dict[str, list[str]] = {}
+
+    async def note(name: str) -> None:
+        running.append(name)
+        for _ in range(5):
+            await asyncio.sleep(0)
+            beside.setdefault(name, []).extend(running)
+        running.remove(name)
+
+    @tool(parallel=False)
+    async def alone(n: int) -> str:
+        """Work alone."""
+        await note(f"alone {n}")
+        return "done"
+
+    @tool
+    async def together(n: int) -> str:
+        """Work beside others."""
+        await note(f"together {n}")
+        return "done"
+
+    names = ["together", "together", "alone", "alone", "together", "together"]
+    calls = [ToolCall(call_id=f"c{n}", name=name, arguments=f'{{"n": {n}}}') for n, name in enumerate(names)]
+    tools = ToolCalls(calls, by_name(alone, together), max_result_chars=100)
+    await tools.run(concurrency=3, skip=asyncio.Event())
+
+    assert [outcome for _, outcome in short(tools.results)] == ["ok"] * 6
+    assert {name: set(others) for name, others in beside.items() if name.startswith("alone")} == {
+        "alone 2": {"alone 2"},
+        "alone 3": {"alone 3"},
+    }
+    assert set(beside["together 0"]) == {"together 0", "together 1"}
+
+
+async def test_a_call_that_took_too_long_may_have_run() -> None:
+    """The result of a call that its timeout ended is unknown."""
+
+    @tool(timeout=timedelta(milliseconds=10))
+    async def work(n: int) -> str:
+        """Work for ever."""
+        await asyncio.Event().wait()
+        return str(n)
+
+    result = await run_one(calls_of(1)[0], work)
+    assert result.outcome is ToolOutcome.UNKNOWN
+    assert "may have run" in result.content

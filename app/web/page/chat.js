@@ -257,6 +257,11 @@ export class Chat {
   get held() {
     return this.status?.held ?? [];
   }
+
+  /** Tool calls that a person must approve. */
+  get approvals() {
+    return (this.status?.open_turns ?? []).flatMap((turn) => turn.approvals ?? []);
+  }
 }
 
 /** Give each entry that is in the transcript its place there; older servers leave it out. */

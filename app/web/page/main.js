@@ -2,6 +2,7 @@
 
 import { Agents } from "./agents.js";
 import { chatPath } from "./api.js";
+import { Approvals } from "./approvals.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
 import { Control } from "./control.js";
@@ -21,6 +22,7 @@ class Page {
     this.transcript = new Transcript({ again: (text) => this.composer.sendText(text), edit: (message) => this.takeBack(message) });
     this.composer = new Composer({ control: this.control, onSent: () => this.transcript.follow() });
     this.waiting = new Waiting({ control: this.control, keep: (text) => this.composer.keep(text) });
+    this.approvals = new Approvals();
     this.sidebar = new Sidebar(me);
     this.agents = new Agents();
     window.addEventListener("hashchange", () => this.open(this.keyOfAddress()));
@@ -52,7 +54,7 @@ class Page {
     history.replaceState(null, "", `#/${encodeURIComponent(key)}`); // the address names the chat: it can be gone back to
     const chat = new Chat(key, (what, turnId) => chat === this.chat && this.changed(what, turnId));
     this.chat = chat;
-    for (const part of [this.control, this.transcript, this.waiting, this.composer]) part.open(chat);
+    for (const part of [this.control, this.transcript, this.approvals, this.waiting, this.composer]) part.open(chat);
     this.sidebar.open(key);
     this.transcript.changed("outbox");
     this.stream = new Stream(chatPath(key, "events"), {
@@ -87,6 +89,7 @@ class Page {
     if (what === "link") this.control.show();
     else if (what === "status") {
       this.control.show();
+      this.approvals.show();
       this.waiting.show();
       this.composer.show();
       this.transcript.soon();

@@ -145,7 +145,7 @@ async def test_a_foreign_chat_cannot_be_reached(key: str, restate: FakeIngress) 
     """With tokens, no route leads to a chat of another user, and the answer does not tell whether there is one."""
     path = quote(key, safe="").replace(".", "%2E")
     async with gateway(restate, web_tokens=TOKENS) as http:
-        for route in ("", "/status", "/messages", "/stop", "/forget", "/set_mode"):
+        for route in ("", "/status", "/messages", "/stop", "/resolve_approval", "/forget", "/set_mode"):
             method, body = ("GET", None) if route in ("", "/status") else ("POST", {"content": "x"})
             answer = await http.request(method, f"/chats/{path}{route}", headers=bearer(ALICE), json=body)
             if key:
