@@ -141,6 +141,14 @@ class Approval(Stored):
     resolution: Resolution | None = Field(None, exclude_if=lambda value: value is None)
 
 
+class Undone(Stored):
+    """A tool call whose compensation was made; with an `error`, it failed in the end."""
+
+    call_id: str
+    name: str
+    error: str | None = None
+
+
 class TurnStatus(StrEnum):
     QUEUED = "queued"
     RUNNING = "running"
