@@ -4,6 +4,7 @@ Owns what a turn does; what the chat becomes by it is decided by ChatService, to
 """
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from itertools import chain
@@ -33,11 +34,24 @@ from app.turns.addresses import AGENT_SESSION, FORGET, PROBE, RUN, SETTLE, SETTL
 from app.turns.approval.asking import approval_of
 from app.turns.attempts import Attempts
 from app.turns.context import window
-from app.turns.link import LOGGED_CHARS, ChatLink
+from app.turns.link import ChatLink
 from app.turns.memory import Memory, Remembered, last_writer, load_memory, memory_of, save_memory
 from app.turns.protocol import ProbeRequest, TurnRef, TurnResult, TurnStart
+from app.turns.rollback.compensating import Done, reversible, undo
 from app.turns.tool_calls import ToolCalls
-from app.turns.transcript import Finish, Item, Message, Resolution, ToolCall, ToolItem, TurnStatus, UserItem, text_of
+from app.turns.transcript import (
+    LOGGED_CHARS,
+    Finish,
+    Item,
+    Message,
+    Resolution,
+    ToolCall,
+    ToolItem,
+    TurnStatus,
+    Undone,
+    UserItem,
+    message_history,
+)
 
 agent_session = VirtualObject(
     AGENT_SESSION,
@@ -47,7 +61,6 @@ agent_session = VirtualObject(
 )
 logger = get_logger("agent_session")
 
-LOGGED_ITEMS = 5  # of what the LLM sees
 ALL_TOOLS = AllTools(TOOLS)
 PROBE_TIME = timedelta(minutes=10)  # long, as each one leaves a trace at the run; a dead run shows within 10 ms
 
@@ -104,6 +117,7 @@ class TurnRun:
         self._items: list[Item] = []  # of this turn, as the LLM sees them
         self._read = 0  # of these, by the LLM
         self._answered = False
+        self._done: list[Done] = []  # calls that gave a result, as they ended
 
     async def run(self) -> TurnResult:
         """Run the turn to one of its ends and report it: no end leaves the turn open."""
@@ -112,7 +126,7 @@ class TurnRun:
         except asyncio.CancelledError:
             logger.info("Agent run for %s was interrupted", self._chat.name)
             status = TurnStatus.COMPLETED if self._answered else TurnStatus.INTERRUPTED
-            self._end(status)
+            await self._end_interrupted(status)
         except StepFailed as exc:
             logger.warning("Agent run for %s failed: %s", self._chat.name, exc.message)
             too_long = exc.error_type == ReplyTooLong.__name__
@@ -177,25 +191,54 @@ class TurnRun:
         turn = Remembered(turn_id=self._start.turn_id, items=tuple(self._items), interrupted=interrupted)
         return self._memory.with_turn(turn, self._ctx.request().id, self._start.limits)
 
-    def _end(self, status: TurnStatus, error: str | None = None) -> None:
+    async def _end_interrupted(self, status: TurnStatus) -> None:
+        """End a turn that was cancelled. One that can undo anything asks whether it must, the others need not wait."""
+        if status is TurnStatus.COMPLETED or not reversible(self._done):
+            self._end(status)
+            return
+        ending = asyncio.create_task(self._undo_and_end(status))
+        while not ending.done():
+            with suppress(asyncio.CancelledError):  # it ends already: only a kill keeps it from undoing its work
+                await asyncio.wait((ending,))
+        ending.result()
+
+    async def _undo_and_end(self, status: TurnStatus) -> None:
+        """End the turn, after its work has been undone if the chat wants it rolled back."""
+        digest = "" if self._chat.in_doubt else self._memory_with_this_turn(interrupted=True).digest
+        try:
+            must_undo = await self._chat.must_undo(digest)
+        except TerminalError as exc:  # what is not undone is reported as that
+            logger.warning("The chat did not say whether %s is rolled back: %s", self._chat.name, exc.message)
+            self._end(status)
+            return
+        if not must_undo:
+            self._remember(status)
+            return
+        self._end(status, undone=await undo(self._done, self._chat.name))
+
+    def _remember(self, status: TurnStatus) -> None:
+        """Remember a turn whose end the chat has."""
+        if not self._chat.in_doubt:
+            memory = self._memory_with_this_turn(interrupted=status is TurnStatus.INTERRUPTED)
+            save_memory(self._ctx, memory, self._stored)
+
+    def _end(self, status: TurnStatus, error: str | None = None, undone: tuple[Undone, ...] = ()) -> None:
         """Report the end of the turn, then remember it: the memory is never ahead of the chat.
 
         A turn that does not know what the chat has given it is not remembered; the next one asks the chat.
         """
         if self._chat.in_doubt:
-            self._chat.end(status, error, digest="")
+            self._chat.end(status, error, "", undone)
             return
         memory = self._memory_with_this_turn(interrupted=status is TurnStatus.INTERRUPTED)
-        self._chat.end(status, error, memory.digest)
+        self._chat.end(status, error, memory.digest, undone)
         save_memory(self._ctx, memory, self._stored)
 
     async def _iterate(self) -> None:
         """Call the LLM once, and the tools it asks for."""
         turn = f"(turn {self._start.turn_id})"
         seen = [*chain.from_iterable(self._history), *self._items]
-        logger.info(
-            "Running iteration of agent for %s with input items: %s %s", self._key, _message_history(seen), turn
-        )
+        logger.info("Running iteration of agent for %s with input items: %s %s", self._key, message_history(seen), turn)
         reply = await self._ask()
         if reply is None:
             return
@@ -220,7 +263,9 @@ class TurnRun:
                 seen = window(self._history, items, budget_tokens=get_settings().context_tokens)
                 return await get_llm().complete(seen, await ALL_TOOLS.specs(), tell)
 
-        attempts = Attempts(self._chat, complete, max_attempts=self._start.limits.llm_attempts)
+        attempts = Attempts(
+            self._chat, complete, max_attempts=self._start.limits.llm_attempts, ends_at_once=not reversible(self._done)
+        )
         try:
             return await attempts.reply()
         except (asyncio.CancelledError, StepFailed):
@@ -239,6 +284,7 @@ class TurnRun:
             tell=partial(self._tell_tool, len(self._items)),
             progress=self._teller.progress,
             approve=partial(self._approve, len(self._items)),
+            done=self._done.append,
         )
 
     async def _approve(self, index: int, position: int, call: ToolCall) -> Resolution:
@@ -264,10 +310,3 @@ class TurnRun:
             content = shorten(message.content, LOGGED_CHARS)
             logger.info("Incorporating new input for %s: %s (turn %s)", self._key, content, self._start.turn_id)
             self._items.append(UserItem(message_id=message.message_id, content=message.content))
-
-
-def _message_history(seen: list[Item]) -> str:
-    """Return the last of what the LLM sees, each shortened: the rest was in the lines before."""
-    left_out = f"… {len(seen) - LOGGED_ITEMS} earlier, " if len(seen) > LOGGED_ITEMS else ""
-    last = [repr(shorten(text_of(item), LOGGED_CHARS)) for item in seen[-LOGGED_ITEMS:]]
-    return f"message_history=[{left_out}{', '.join(last)}]"

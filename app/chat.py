@@ -17,19 +17,8 @@ from app.errors import Conflict, NotFound, TooLarge, TooManyPending
 from app.live.hints import note_change
 from app.settings import get_settings
 from app.tools import TOOLS
+from app.turns import addresses as at
 from app.turns import protocol
-from app.turns.addresses import (
-    BEGIN_TURN,
-    CHAT_SERVICE,
-    END_TURN,
-    ERASE_JOURNALS,
-    EXPIRE_APPROVAL,
-    FORGET,
-    READY,
-    RECORD,
-    SETTLE_TURN,
-    TAKE_INPUT,
-)
 from app.turns.approval import protocol as approval
 from app.turns.approval.asking import resolution_of
 from app.turns.approval.rules import settled_before, turn_of
@@ -38,6 +27,7 @@ from app.turns.effects import carry_out, send_probe
 from app.turns.history import Look, LookRequest, status_of, view_of
 from app.turns.modes import ANNOUNCEMENTS, Decision
 from app.turns.protocol import Receipt, TurnRef
+from app.turns.rollback.rules import RollbackPreview
 from app.turns.store import (
     SESSION_KEY,
     StoredReceipt,
@@ -57,7 +47,7 @@ from app.turns.transcript import Message, Resolution
 from app.turns.waiting import protocol as waiting
 
 chat_service = VirtualObject(
-    CHAT_SERVICE,
+    at.CHAT_SERVICE,
     description="One chat: takes messages while the agent works, and shows what was said.",
     enable_lazy_state=True,
 )
@@ -138,12 +128,19 @@ async def look(ctx: ObjectSharedContext, request: LookRequest) -> Look:
     return Look(status=status, turns=[view_of(turn) for turn in turns])
 
 
+@handler(chat_service, kind="shared")
+async def preview_rollback(ctx: ObjectSharedContext) -> RollbackPreview:
+    """Show what ROLLBACK, or `stop` with `rollback`, would undo in the open turn, and what it could not."""
+    conversation = await load(ctx)
+    return conversation.preview(lambda name: (tool := TOOLS.get(name)) is not None and tool.compensate is not None)
+
+
 @handler(chat_service)
 async def stop(ctx: ObjectContext, request: waiting.StopRequest) -> waiting.StopAnswer:
     """End the open turn; `queue` says what becomes of the messages that wait: `withdraw`, `hold` until `resume`, or
     `send` (they begin the next turn, at once). With `turn_id`, only if that turn is open."""
     conversation = await load(ctx)
-    answer = conversation.stop(request.turn_id, request.queue)
+    answer = conversation.stop(request.turn_id, request.queue, rollback=request.rollback)
     if answer.turn_id is not None:
         logger.info("Stopping agent run for %s (turn %d)", ctx.key(), answer.turn_id)
     await _commit(ctx, conversation)
@@ -214,15 +211,15 @@ async def forget(ctx: ObjectContext) -> None:
     await carry_out(ctx, conversation, get_settings())
     ctx.clear_all()
     note_change(ctx.key(), forgotten=True)
-    FORGET.send(ctx, ctx.key(), None)
-    ERASE_JOURNALS.send(ctx, ctx.key(), protocol.EraseRequest(forget_id=ctx.request().id))
+    at.FORGET.send(ctx, ctx.key(), None)
+    at.ERASE_JOURNALS.send(ctx, ctx.key(), protocol.EraseRequest(forget_id=ctx.request().id))
     logger.info("Forgot the chat of %s", ctx.key())
 
 
 # For AgentSession. Each is fenced by turn and invocation: what another run says changes nothing.
 
 
-@private_handler(chat_service, BEGIN_TURN)
+@private_handler(chat_service, at.BEGIN_TURN)
 async def begin_turn(ctx: ObjectContext, request: protocol.BeginTurn) -> protocol.BeginAnswer:
     """Let a turn run, and return what it begins with; no context if it was withdrawn."""
     conversation = await load(ctx)
@@ -238,7 +235,7 @@ async def begin_turn(ctx: ObjectContext, request: protocol.BeginTurn) -> protoco
     return protocol.BeginAnswer(context=context, remembered=known, rings=conversation.rings(request))
 
 
-@private_handler(chat_service, READY)
+@private_handler(chat_service, at.READY)
 async def ready(ctx: ObjectContext, request: protocol.Ready) -> None:
     """Register the doorbell of a run of the version before."""
     conversation = await load(ctx)
@@ -246,7 +243,7 @@ async def ready(ctx: ObjectContext, request: protocol.Ready) -> None:
     await _commit(ctx, conversation)
 
 
-@private_handler(chat_service, TAKE_INPUT)
+@private_handler(chat_service, at.TAKE_INPUT)
 async def take_input(ctx: ObjectContext, request: protocol.TakeInput) -> protocol.TakenInput:
     """Hand the waiting messages over, once."""
     conversation = await load(ctx)
@@ -255,7 +252,7 @@ async def take_input(ctx: ObjectContext, request: protocol.TakeInput) -> protoco
     return taken
 
 
-@private_handler(chat_service, RECORD)
+@private_handler(chat_service, at.RECORD)
 async def record(ctx: ObjectContext, report: protocol.Report) -> None:
     """Store what an iteration produced."""
     conversation = await load(ctx)
@@ -263,7 +260,7 @@ async def record(ctx: ObjectContext, report: protocol.Report) -> None:
     await _commit(ctx, conversation)
 
 
-@private_handler(chat_service, END_TURN)
+@private_handler(chat_service, at.END_TURN)
 async def end_turn(ctx: ObjectContext, report: protocol.EndTurn) -> protocol.TurnEnd:
     """Close a turn, or give it the messages that came before it could end."""
     conversation = await load(ctx)
@@ -272,7 +269,7 @@ async def end_turn(ctx: ObjectContext, report: protocol.EndTurn) -> protocol.Tur
     return answer
 
 
-@private_handler(chat_service, EXPIRE_APPROVAL)
+@private_handler(chat_service, at.EXPIRE_APPROVAL)
 async def expire_approval(ctx: ObjectContext, ref: approval.ApprovalRef) -> Resolution:
     """Let an approval expire, unless somebody has resolved it meanwhile; answer how it was resolved."""
     conversation = await load(ctx)
@@ -281,7 +278,7 @@ async def expire_approval(ctx: ObjectContext, ref: approval.ApprovalRef) -> Reso
     return resolution
 
 
-@private_handler(chat_service, SETTLE_TURN)
+@private_handler(chat_service, at.SETTLE_TURN)
 async def settle_turn(ctx: ObjectContext, ref: TurnRef) -> None:
     """Close a turn whose run is over but did not live to say so."""
     conversation = await load(ctx)
@@ -293,7 +290,7 @@ async def settle_turn(ctx: ObjectContext, ref: TurnRef) -> None:
     await _commit(ctx, conversation)
 
 
-@private_handler(chat_service, ERASE_JOURNALS, kind="shared", journal_retention=timedelta(0))
+@private_handler(chat_service, at.ERASE_JOURNALS, kind="shared", journal_retention=timedelta(0))
 async def erase_journals(ctx: ObjectSharedContext, request: protocol.EraseRequest) -> None:
     """Erase the journals of a forgotten chat once its invocations have ended; they have a minute for that."""
     await erase_all(ctx, ctx.key(), request.forget_id)

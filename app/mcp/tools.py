@@ -17,7 +17,7 @@ from app.mcp import get_mcp
 from app.mcp.answer import Answer
 from app.mcp.names import server_of
 from app.tools.progress import progress
-from app.tools.registry import MAX_QUOTED_CHARS, Tool, tool
+from app.tools.registry import MAX_QUOTED_CHARS, Called, Tool, tool
 
 
 class AllTools(Mapping[str, Tool]):
@@ -49,8 +49,8 @@ class AllTools(Mapping[str, Tool]):
 class ForeignTool(Tool):
     """A tool of an MCP server. What its server says of it is not known here."""
 
-    async def call(self, arguments: str, *_context: object) -> str:
-        """Call the tool as a durable step and return the text of its result.
+    async def called(self, arguments: str, _context: object = None) -> Called:
+        """Call the tool as a durable step; return what it was given and the text of its result.
 
         Durable: one journal entry, the name of the tool. At most once if the server does not say that a repetition does
         no harm: after a crash in the middle of it, the call is not repeated, and may have run.
@@ -68,13 +68,13 @@ class ForeignTool(Tool):
             raise CallUnknown(answer.content)
         if answer.failed:
             raise ToolFailed(answer.content)
-        return answer.content
+        return Called(given, answer.content)
 
 
 @tool
 async def like_any() -> str:
     """Be a tool of an MCP server."""
-    raise AssertionError("ForeignTool.call is what is called")
+    raise AssertionError("ForeignTool.called is what is called")
 
 
 def _foreign(name: str) -> ForeignTool:

@@ -32,15 +32,25 @@ class ToolOptions(TypedDict, total=False):
     """How a tool is called. What is left out does not apply.
 
     `needs_approval`: a person must approve a call before it is made; a function of the arguments, by name, says which
-    ones. It must be pure: a replay asks it again.
+    ones. It must be pure: a replay asks it again. `compensate(result, **arguments)` undoes a call when its turn is
+    rolled back: an async function that runs in a step, with `retry`.
     Units: `timeout` is for one call, all its attempts together. `retry` says when a call that failed runs again. With
     `parallel=False` no other call of the iteration runs meanwhile.
     """
 
     needs_approval: bool | Callable[..., bool]
+    compensate: Run | None
     timeout: timedelta | None
     retry: RetryPolicy | None
     parallel: bool
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a tool was given, checked, and what it returned."""
+
+    arguments: dict[str, Any]
+    result: Any
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,7 @@ class Tool:
     result: TypeAdapter[Any]
     context: str | None = None
     needs_approval: bool | Callable[..., bool] = False
+    compensate: Run | None = None
     timeout: timedelta | None = None
     retry: RetryPolicy | None = None
     parallel: bool = True
@@ -81,11 +92,21 @@ class Tool:
         Errors: UsageError with a sentence for the LLM when the arguments do not fit, ToolTimedOut, AgentError when the
         result does not fit, and whatever the tool raises.
         """
+        return self.text_of(await self.called(arguments, context))
+
+    async def called(self, arguments: str, context: ToolContext | None = None) -> "Called":
+        """Run the tool as `call` does; return what it was given and what it returned."""
         fields = self.parse(arguments)
-        if self.context is not None:
-            fields[self.context] = context or ToolContext()
-        value = await attempted(lambda: self.run(**fields), timeout=self.timeout, retry=self.retry)
-        return text_of(self.result, value)
+        known = fields if self.context is None else {**fields, self.context: context or ToolContext()}
+        value = await attempted(lambda: self.run(**known), timeout=self.timeout, retry=self.retry)
+        return Called(fields, value)
+
+    def text_of(self, called: "Called") -> str:
+        """Return the result of a call as text.
+
+        Errors: AgentError when it does not fit.
+        """
+        return text_of(self.result, called.result)
 
     def parse(self, arguments: str) -> dict[str, Any]:
         """Return the checked arguments by name.
@@ -128,6 +149,7 @@ def _defined(function: Run, options: ToolOptions) -> Tool:
     if not description:
         raise DefinitionError(f"The tool {name!r} has no docstring; say in it what the tool does, for the LLM.")
     _check_options(name, options)
+    _check_compensation(name, function, options.get("compensate"))
     hints = _hints(name, function)
     result = _result(name, hints)
     context = _context_parameter(name, hints)
@@ -158,6 +180,21 @@ def _check_options(name: str, options: ToolOptions) -> None:
     retry = options.get("retry")
     if retry is not None and not isinstance(retry, RetryPolicy):
         raise DefinitionError(f"The tool {name!r} has retry={retry!r}; give it a RetryPolicy, or None.")
+
+
+def _check_compensation(name: str, function: Run, compensate: Run | None) -> None:
+    """Raise DefinitionError if `compensate` cannot be called with the result and the arguments of the tool."""
+    if compensate is None:
+        return
+    cure = "give it an async function of the result, and of the arguments by name"
+    if not inspect.iscoroutinefunction(compensate):
+        raise DefinitionError(f"The tool {name!r} has compensate={compensate!r}; {cure}.")
+    hints = _hints(name, function)
+    arguments = {key: None for key in inspect.signature(function).parameters if hints.get(key) is not ToolContext}
+    try:
+        inspect.signature(compensate).bind(None, **arguments)
+    except TypeError as exc:
+        raise DefinitionError(f"The compensation of the tool {name!r} does not fit ({exc}); {cure}.") from exc
 
 
 def _hints(name: str, function: Run) -> dict[str, Any]:

@@ -23,12 +23,23 @@ WORD_S = 5.0  # from the end of a call that was foreseen to the word that ended 
 
 
 class Attempts:
-    """The attempts at the LLM call `complete`. `salvaged` is what to keep if none gives a reply: the last with text."""
+    """The attempts at the LLM call `complete`. `salvaged` is what to keep if none gives a reply: the last with text.
 
-    def __init__(self, chat: ChatLink, complete: Callable[[], Awaitable[Reply]], *, max_attempts: int) -> None:
+    `ends_at_once`: the turn asks nothing and nobody once it is cancelled, so it need not wait for the word of that.
+    """
+
+    def __init__(
+        self,
+        chat: ChatLink,
+        complete: Callable[[], Awaitable[Reply]],
+        *,
+        max_attempts: int,
+        ends_at_once: bool = True,
+    ) -> None:
         self._chat = chat
         self._complete = complete
         self._retry = RetryPolicy(max_attempts=max_attempts)
+        self._ends = _is_cancelled if ends_at_once else None
         self.salvaged: Reply | None = None
 
     async def reply(self) -> Reply | None:
@@ -57,7 +68,7 @@ class Attempts:
 
     async def _attempt(self) -> Reply | None:
         """Return a reply: whole, partial if a steering message ended it or it failed, None if it never started."""
-        call = asyncio.create_task(step("LLM call", self._call, result_type=Reply, salvage=True, ends=_is_cancelled))
+        call = asyncio.create_task(step("LLM call", self._call, result_type=Reply, salvage=True, ends=self._ends))
         steered = asyncio.create_task(self._chat.steer.wait())
         try:
             await asyncio.wait((call, steered), return_when=asyncio.FIRST_COMPLETED)
@@ -69,6 +80,8 @@ class Attempts:
         finally:
             steered.cancel()
         if reply is not None and _is_cancelled(reply):
+            if self._ends is None:
+                await asyncio.sleep(WORD_S)  # which the cancellation ends; it was foreseen, as in `_word`
             raise asyncio.CancelledError
         if reply is not None and reply.ended_by == "steering":
             await self._word()

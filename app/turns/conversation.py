@@ -3,10 +3,13 @@
 Pure: no I/O, no Restate. `chat.py` loads a Conversation, calls one method, carries out the effects and stores it.
 """
 
+from collections.abc import Callable
+
 from app.turns.approval.rules import Approvals
 from app.turns.control import Cancel, Doorbell
 from app.turns.modes import Decision, Mode, decide
 from app.turns.protocol import EndTurn, MemoryRef, Receipt, Report, TakeInput, TakenInput, TurnEnd, TurnRef
+from app.turns.rollback.rules import RollbackPreview, preview_of
 from app.turns.transcript import Message, TurnStatus, UserItem
 from app.turns.waiting.rules import Waiting
 
@@ -41,6 +44,12 @@ class Conversation(Waiting, Approvals):
         """Return whether the run of an open turn has this message."""
         items = (item for turn in self.session.open for item in self.turns[turn.turn_id].items)
         return message_id in [item.message_id for item in items if isinstance(item, UserItem)]
+
+    def preview(self, has_compensation: Callable[[str], bool]) -> RollbackPreview:
+        """Return what a rollback would do to the turn that runs, as far as it has reported."""
+        running = next((turn for turn in self._live() if turn.running), None)
+        items = () if running is None else self.turns[running.turn_id].items
+        return preview_of(None if running is None else running.turn_id, items, has_compensation)
 
     def forget(self) -> None:
         """Cancel everything, the queued first; the caller erases the state."""
@@ -114,10 +123,12 @@ class Conversation(Waiting, Approvals):
         status = report.outcome  # work that was completed before the stop reached it stays completed
         if status is TurnStatus.INTERRUPTED and turn.stopping:
             status = turn.stopping
+        if status is TurnStatus.ROLLED_BACK and report.may_undo:
+            return TurnEnd(undo=True, rings=turn.rings)
         left_out = (turn.turn_id,) if status is TurnStatus.ROLLED_BACK else ()
         known = MemoryRef(last=turn.turn_id, digest=report.digest, without=left_out)
         self._set(memory=known if report.digest else None)
-        self._close(turn, status, report.error)
+        self._close(turn, status, report.error, report.undone)
         return TurnEnd(closed=status)
 
     def is_open(self, ref: TurnRef) -> bool:

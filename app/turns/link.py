@@ -15,11 +15,9 @@ from app.text import shorten
 from app.turns.addresses import BEGIN_TURN, END_TURN, EXPIRE_APPROVAL, RECORD, TAKE_INPUT, decision_name, ring_name
 from app.turns.approval.protocol import ApprovalRef
 from app.turns.protocol import BeginAnswer, BeginTurn, EndTurn, MemoryRef, Report, Ring, TakeInput, TurnEnd, TurnRef
-from app.turns.transcript import Approval, Item, Message, Resolution, TurnStatus, Usage, Wait
+from app.turns.transcript import LOGGED_CHARS, Approval, Item, Message, Resolution, TurnStatus, Undone, Usage, Wait
 
 logger = get_logger("agent_session")
-
-LOGGED_CHARS = 200  # of a text in a log line; the chat itself is in get_chat_history
 
 
 class ChatLink:
@@ -118,9 +116,19 @@ class ChatLink:
         self._taken(end.rings)
         return end
 
-    def end(self, outcome: TurnStatus, error: str | None, digest: str) -> None:
+    async def must_undo(self, digest: str) -> bool:
+        """Report that the turn was interrupted, and return whether it is rolled back: it must be ended again then.
+
+        `digest` is that of the memory with this turn. Without a rollback the turn has ended by this.
+        """
+        request = EndTurn(**self._report(), outcome=TurnStatus.INTERRUPTED, digest=digest, may_undo=True)
+        end = await wait_for(END_TURN.call(self._ctx, self._ctx.key(), request))
+        self._mark_reported()
+        return end.undo
+
+    def end(self, outcome: TurnStatus, error: str | None, digest: str, undone: tuple[Undone, ...] = ()) -> None:
         """Report the end of the turn. One-way: the next turn need not wait, and no cancellation reaches it."""
-        request = EndTurn(**self._report(), outcome=outcome, error=error, digest=digest)
+        request = EndTurn(**self._report(), outcome=outcome, error=error, digest=digest, undone=undone)
         END_TURN.send(self._ctx, self._ctx.key(), request)
 
     def _report(self) -> dict[str, Any]:

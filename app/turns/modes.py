@@ -10,7 +10,7 @@ class Mode(StrEnum):
     """What a message does when a turn is open; on an idle chat every mode starts a turn."""
 
     INTERRUPT = "INTERRUPT"  # end the turn, keep its work, answer in a new one
-    ROLLBACK = "ROLLBACK"  # end the turn, take it out of what the LLM sees, answer in a new one; undoes no work
+    ROLLBACK = "ROLLBACK"  # as INTERRUPT, and undo what has a compensation; the LLM forgets the turn
     INCORPORATE = "INCORPORATE"  # hand it to the turn at its next iteration
     STEER = "STEER"  # hand it to the turn now: the LLM call in flight is aborted, the turn goes on
     QUEUE = "QUEUE"  # a turn of its own, after the open ones

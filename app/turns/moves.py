@@ -11,7 +11,8 @@ from typing import Any
 from app.turns.control import Cancel, Decide, Effect, OpenTurn, Probe, RingDoorbell, RingRun, Session, Settle, Start
 from app.turns.modes import Mode
 from app.turns.protocol import MemoryRef, TurnRef
-from app.turns.transcript import Message, Resolution, Turn, TurnStatus, UserItem, Verdict
+from app.turns.rollback.rules import rollback_note
+from app.turns.transcript import Message, Resolution, Turn, TurnStatus, Undone, UserItem, Verdict
 
 MAX_REASON_CHARS = 1000  # of a message; the turn is given all of it
 ENDED_OUTSIDE = "The run of this turn was ended from outside; what it had reported so far is kept."
@@ -255,13 +256,15 @@ class Moves:
             self._unsend(turn)
         self._close(turn, TurnStatus.WITHDRAWN, None)
 
-    def _close(self, turn: OpenTurn, status: TurnStatus, error: str | None) -> None:
+    def _close(self, turn: OpenTurn, status: TurnStatus, error: str | None, undone: tuple[Undone, ...] = ()) -> None:
         """Take a turn off the open ones; messages it leaves go to the live turn behind it, or to a new one at the end.
 
         Never to one before it: the messages of turns in between would be overtaken.
         """
         left = self._take_pending(turn.turn_id)
         self._resolve(turn.turn_id, Resolution(verdict=Verdict.WITHDRAWN))
+        if status is TurnStatus.ROLLED_BACK and error is None:
+            error = rollback_note(self.turns[turn.turn_id].items, undone)
         self._change(turn.turn_id, status=status, error=error)
         self._set(open=tuple(t for t in self.session.open if t.turn_id != turn.turn_id))
         if self.session.doorbell and self.session.doorbell.turn_id == turn.turn_id:

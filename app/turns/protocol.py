@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, StringConstraints
 
 from app.turns.modes import Decision, Mode
-from app.turns.transcript import Approval, Item, Message, TurnStatus, Usage, UserItem, Wait
+from app.turns.transcript import Approval, Item, Message, TurnStatus, Undone, Usage, UserItem, Wait
 from app.values import Input, Stored
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -255,6 +255,8 @@ class Report(TurnRef):
 class EndTurn(Report):
     """The last report of a turn. If it `may_go_on`, messages that came meanwhile are given to it.
 
+    If it `may_undo`, it has calls with a compensation, and waits for the answer; `undone` are those that were made.
+
     `digest` is that of the working memory with this turn. `doorbell` comes from runs of the version before.
     """
 
@@ -263,12 +265,18 @@ class EndTurn(Report):
     digest: str = ""
     doorbell: str | None = None
     error: str | None = None
+    may_undo: bool = False
+    undone: tuple[Undone, ...] = ()
 
 
 class TurnEnd(TakenInput):
-    """Answer to `end_turn`: the status in which the turn closed, or None and the messages with which it goes on."""
+    """Answer to `end_turn`: the status in which the turn closed, or None and the messages with which it goes on.
+
+    `undo`: it is to be rolled back; it stays open until its run has undone what it can, and has ended it again.
+    """
 
     closed: TurnStatus | None = None
+    undo: bool = False
 
 
 class TurnResult(Stored):

@@ -17,11 +17,10 @@ from app.tools.progress import tells
 from app.tools.slots import Slots
 from app.turns.approval.words import refusal_of, with_changed_arguments
 from app.turns.context import synthetic_result
-from app.turns.transcript import Resolution, ToolCall, ToolItem, ToolOutcome, Verdict
+from app.turns.rollback.compensating import Done
+from app.turns.transcript import LOGGED_CHARS, Resolution, ToolCall, ToolItem, ToolOutcome, Verdict
 
 logger = get_logger("agent_session")
-
-LOGGED_CHARS = 200  # of the arguments
 
 
 async def _nobody(_position: int, _call: ToolCall) -> Resolution:
@@ -32,7 +31,7 @@ class ToolCalls:
     """The calls of one assistant item. `owner` is whose they are, for the log; `chat_key` and `turn_id` for the tools.
 
     `tell` is given each call that begins, and what it gave; `progress` the id of a call and how far its tool is;
-    `approve` the place and the call that a person must approve.
+    `approve` the place and the call that a person must approve; `done` each call that gave a result.
 
     Durable: tools run on the durable loop, in a replay exactly as before.
     """
@@ -49,6 +48,7 @@ class ToolCalls:
         tell: Callable[[ToolCall | ToolItem], None] = lambda _: None,
         progress: Callable[[str, str], None] = lambda _, __: None,
         approve: Callable[[int, ToolCall], Awaitable[Resolution]] = _nobody,
+        done: Callable[[Done], None] = lambda _: None,
     ) -> None:
         self._calls = calls
         self._tools = tools
@@ -58,6 +58,7 @@ class ToolCalls:
         self._tell = tell
         self._progress = progress
         self._approve = approve
+        self._done = done
         self._started: set[str] = set()
         self._results: dict[str, ToolItem] = {}
 
@@ -129,7 +130,9 @@ class ToolCalls:
             known = ", ".join(sorted(self._tools)) or "none"
             return f"There is no tool {call.name!r}. The tools are: {known}.", ToolOutcome.FAILED
         try:
-            return await tool.call(call.arguments, replace(self._context, call_id=call.call_id)), ToolOutcome.OK
+            called = await tool.called(call.arguments, replace(self._context, call_id=call.call_id))
+            self._done(Done(call.call_id, tool, called.arguments, called.result))
+            return tool.text_of(called), ToolOutcome.OK
         except (ToolTimedOut, CallUnknown) as exc:
             return exc.message, ToolOutcome.UNKNOWN
         except AgentError as exc:

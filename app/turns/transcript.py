@@ -3,13 +3,18 @@
 Pure: no I/O, no Restate. Fields are only ever added, with a default, so that new code reads old state.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
+from app.text import shorten
 from app.turns.modes import Mode
 from app.values import Stored
+
+LOGGED_ITEMS = 5  # of what the LLM sees
+LOGGED_CHARS = 200  # of a text in a log line; the chat itself is in get_chat_history
 
 
 class Message(Stored):
@@ -82,6 +87,13 @@ def text_of(item: Item) -> str:
     return item.content if item.kind == "user" else f"{item.kind}: {item.content}"
 
 
+def message_history(seen: Sequence[Item]) -> str:
+    """Return the last of what the LLM sees for the log, each shortened: the rest was in the lines before."""
+    left_out = f"… {len(seen) - LOGGED_ITEMS} earlier, " if len(seen) > LOGGED_ITEMS else ""
+    last = [repr(shorten(text_of(item), LOGGED_CHARS)) for item in seen[-LOGGED_ITEMS:]]
+    return f"message_history=[{left_out}{', '.join(last)}]"
+
+
 class Usage(Stored):
     """Tokens that LLM calls used. `unmetered_calls` counts calls that reported none: unknown is not 0."""
 
@@ -139,6 +151,14 @@ class Approval(Stored):
     arguments: str
     expires_at: AwareDatetime | None = None
     resolution: Resolution | None = Field(None, exclude_if=lambda value: value is None)
+
+
+class Undone(Stored):
+    """A tool call whose compensation was made; with an `error`, it failed in the end."""
+
+    call_id: str
+    name: str
+    error: str | None = None
 
 
 class TurnStatus(StrEnum):

@@ -44,6 +44,7 @@ def routes() -> list[Route]:
         Route("/chats", chats, methods=["GET"]),
         Route("/chats/{key}", history, methods=["GET"]),
         Route("/chats/{key}/status", status, methods=["GET"]),
+        Route("/chats/{key}/preview_rollback", preview_rollback, methods=["GET"]),
         Route("/chats/{key}/messages", send_message, methods=["POST"]),
         *(Route(f"/chats/{{key}}/{name}", _change(name), methods=["POST"]) for name in CHANGES),
     ]
@@ -76,6 +77,11 @@ async def history(request: Request) -> Response:
 async def status(request: Request) -> Response:
     """Show the state of a chat, as get_status does."""
     return JSONResponse(await gateway_of(request).ingress.call(chat_of(request), "get_status"))
+
+
+async def preview_rollback(request: Request) -> Response:
+    """Show what a rollback would undo, as preview_rollback does."""
+    return JSONResponse(await gateway_of(request).ingress.call(chat_of(request), "preview_rollback"))
 
 
 async def send_message(request: Request) -> Response:

@@ -219,6 +219,7 @@ HANDLERS: dict[str, dict[str, object] | None] = {
     "edit_queued_message": {"message_id": "m", "content": "other"},
     "withdraw_queued_message": {"message_id": "m"},
     "promote_queued_message": {"message_id": "m"},
+    "preview_rollback": None,
     "resolve_approval": {"call_id": "c", "approval_id": "1-a", "decision": "approve"},
 }
 

@@ -133,6 +133,7 @@ async def test_key_that_no_log_shows(chat: Chat, key: str) -> None:
         "hold_queued_message": {"message_id": "m"},
         "resume": {},
         "resolve_approval": {"call_id": "c", "approval_id": "1-a", "decision": "approve"},
+        "preview_rollback": {},
         "forget": {},
     }
     async with local_http() as http:
@@ -237,11 +238,12 @@ async def test_discovery_describes_every_handler(chat: Chat) -> None:
         "hold_queued_message",
         "resume",
         "resolve_approval",
+        "preview_rollback",
         "forget",
     }
     for name in public:
         assert handlers[name]["documentation"], name
-        if name not in ("get_status", "forget"):
+        if name not in ("get_status", "preview_rollback", "forget"):
             assert handlers[name]["input_json_schema"]["properties"], name
         if name != "forget":
             assert handlers[name]["output_json_schema"], name

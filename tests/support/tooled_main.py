@@ -5,6 +5,7 @@ What their steps do is a line each in the file `ledger` of the current folder: a
 
 import asyncio
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,31 @@ async def pay(amount: int, to: str) -> str:
     return await done("pay", f"paid {amount} to {to}")
 
 
-TOOLS = (where, flaky, slow, alone, huge, pay)
+async def cancel(booking: str, what: str, chat: str) -> None:
+    """Undo `book`: what begins with "stuck" cannot be, "shaky" only at the third attempt, "lasting" takes a while."""
+    if what.startswith("lasting"):
+        enter(f"begin {what} {chat}")
+        await asyncio.sleep(1)
+    enter(f"cancel {booking}")
+    attempt = entered(f"cancel {booking}")
+    if what.startswith("stuck") or (what.startswith("shaky") and attempt < 3):
+        raise ConnectionError(f"attempt {attempt}")
+
+
+@tool(compensate=cancel, retry=RetryPolicy(max_attempts=3, initial_interval=timedelta(milliseconds=10)))
+async def book(what: str, chat: str) -> str:
+    """Book something; what begins with "slow" is booked although it is cancelled meanwhile."""
+
+    async def act() -> str:
+        enter(f"booking {what} {chat}")
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(1 if what.startswith("slow") else 0)
+        return f"{what} {chat}"
+
+    return await step("book", act, result_type=str, salvage=True)
+
+
+TOOLS = (where, flaky, slow, alone, huge, pay, book)
 
 
 if __name__ == "__main__":

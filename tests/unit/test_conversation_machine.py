@@ -125,11 +125,11 @@ class ChatMachine(RuleBasedStateMachine):
         self.accepted.append(receipt.message_id)
         return True
 
-    @rule(newest=st.booleans(), queue=st.sampled_from(["withdraw", "hold", "send"]))
-    def stop(self, newest: bool, queue: WhatWaits) -> None:
+    @rule(newest=st.booleans(), queue=st.sampled_from(["withdraw", "hold", "send"]), rollback=st.booleans())
+    def stop(self, newest: bool, queue: WhatWaits, rollback: bool) -> None:
         turn_id = self.chat.open_turns[-1] if newest and self.chat.open_turns else None
         held, waiting = self.chat.held, self.chat.waiting
-        answer = self.chat.change(lambda chat: chat.stop(turn_id, queue))
+        answer = self.chat.change(lambda chat: chat.stop(turn_id, queue, rollback=rollback))
         self._apply_effects()
         self.withdrawn.update(answer.withdrawn)
         self.held.update(answer.held or ())
@@ -276,6 +276,21 @@ class ChatMachine(RuleBasedStateMachine):
     def end_cancelled(self) -> None:
         assert self.active is not None
         self._end(self.active, TurnStatus.INTERRUPTED)
+
+    @rule()
+    @precondition(lambda self: self.active and self.active.cancelled)
+    def end_cancelled_with_work(self) -> None:
+        """A run that could undo its work asks whether it must; if so, its turn is open until it ends once more."""
+        run = self.active
+        assert run is not None
+        report = EndTurn(**dict(run.ref), offset=run.reported, items=(), outcome=TurnStatus.INTERRUPTED, may_undo=True)
+        stopping = [turn.stopping for turn in self.chat.session.open if turn.invocation_id == run.ref.invocation_id]
+        end = self.chat.change(lambda chat: chat.end(report))
+        assert end.undo == (stopping == [TurnStatus.ROLLED_BACK])
+        assert end.undo == (end.closed is None)
+        if end.closed is not None:
+            self.queue.popleft()
+        self._apply_effects()
 
     @rule()
     @precondition(lambda self: self.active)

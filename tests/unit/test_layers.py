@@ -28,6 +28,7 @@ LAYERS = (
     ("llm",),
     ("tools",),
     ("turns.protocol", "turns.control", "turns.history", "turns.waiting.protocol"),
+    ("turns.rollback",),
     ("turns.approval.protocol", "turns.approval.words", "turns.approval.asking", "turns.tool_calls"),
     ("turns.addresses", "turns.moves"),
     ("turns.waiting", "turns.approval"),

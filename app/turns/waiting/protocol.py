@@ -21,6 +21,7 @@ class StopRequest(Input):
 
     turn_id: int | None = Field(None, gt=0)
     queue: WhatWaits = "withdraw"
+    rollback: bool = Field(False, description="Undo what the turn has done, as far as its tools can")
 
 
 class ResumeRequest(Input):

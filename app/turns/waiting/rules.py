@@ -21,15 +21,16 @@ class Waiting(Moves):
         """How many messages wait for the agent, the held ones included."""
         return len(self.held) + sum(len(self.turns[turn.turn_id].pending) for turn in self.session.open)
 
-    def stop(self, turn_id: int | None, queue: WhatWaits = "withdraw") -> StopAnswer:
+    def stop(self, turn_id: int | None, queue: WhatWaits = "withdraw", *, rollback: bool = False) -> StopAnswer:
         """End the open turn (or withdraw queued turn `turn_id`), and withdraw, hold or send what waits."""
+        status = TurnStatus.ROLLED_BACK if rollback else TurnStatus.INTERRUPTED
         if queue == "send":
-            return self._stop_and_send(turn_id)
+            return self._stop_and_send(turn_id, status)
         targets = self._targets(turn_id)
         waiting = [message for turn in targets for message in self._take_pending(turn.turn_id)]
         for turn in targets:
             if turn.running:
-                self._stop(turn, TurnStatus.INTERRUPTED)
+                self._stop(turn, status)
             else:
                 self._withdraw(turn)
         self.heal()
@@ -109,7 +110,7 @@ class Waiting(Moves):
             return live
         return [turn for turn in live if turn.turn_id == turn_id]
 
-    def _stop_and_send(self, turn_id: int | None) -> StopAnswer:
+    def _stop_and_send(self, turn_id: int | None, status: TurnStatus) -> StopAnswer:
         """End the open turn and begin the next with all that waits and is held, as INTERRUPT does.
 
         The turn may be stopping already: who says `hold` and then `send` means the same turn.
@@ -123,10 +124,10 @@ class Waiting(Moves):
             if running is not None:
                 answer = answer.changed(stopped=True, turn_id=running.turn_id)
             if sent and (running is not None or self.held or len(live) > 1):  # else they begin the next turn already
-                turn_id = self._replace(TurnStatus.INTERRUPTED, self._release(None))
+                turn_id = self._replace(status, self._release(None))
                 answer = answer.changed(sent=sent, next_turn_id=turn_id)
             elif running is not None:
-                self._stop(running, TurnStatus.INTERRUPTED)
+                self._stop(running, status)
         self.heal()
         return answer
 

@@ -35,12 +35,13 @@ export class TurnView {
     const writing = [...turn.texts.values()].some((text) => text.open && text.chunks.length);
     const acting = [...turn.calls.values()].some((call) => call.running);
     if (turn.status === "running" && !writing && !acting) nodes.push(this.thinking);
-    const ending = ENDINGS.get(turn.status);
+    const told = turn.status === "rolled_back" ? turn.error : null; // what was undone is no failure
+    const ending = ENDINGS.get(turn.status) && [ENDINGS.get(turn.status), told].filter(Boolean).join(". ");
     if (ending && groups.length) {
       say(this.ending, ending);
       nodes.push(this.ending);
     }
-    if (turn.error) nodes.push(this.failureOf(turn));
+    if (turn.error && !told) nodes.push(this.failureOf(turn));
     arrange(this.element, nodes);
     this.element.hidden = nodes.length === 0;
   }

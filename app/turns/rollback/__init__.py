@@ -1,0 +1,1 @@
+"""Turns that are rolled back: their tool calls are undone, and the chat is told what could not be."""
