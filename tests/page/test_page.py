@@ -68,6 +68,73 @@ async def test_a_refused_message_can_be_sent_again_or_changed(page: Page, stub: 
     await expect(page.locator("#outbox .said")).to_have_count(0)
 
 
+async def say(page: Page, *texts: str) -> None:
+    for text in texts:
+        await page.fill("#message", text)
+        await page.keyboard.press("Enter")
+
+
+def contents(stub: StubGateway) -> list[str]:
+    return [body["content"] for body in stub.posted("messages")]
+
+
+async def test_messages_of_an_outage_arrive_in_order(page: Page, stub: StubGateway) -> None:
+    """The next message is posted only when the one before it has an answer, over a reload, too."""
+    stub.refuse["messages"] = outage = [(503, "away")] * 1000
+    await say(page, "one", "two", "three")
+    await eventually(lambda: len(contents(stub)) >= 2)
+    await page.reload()
+    await eventually(lambda: len(contents(stub)) >= 4)
+    assert set(contents(stub)) == {"one"}
+    await expect(page.locator("#outbox .bubble")).to_have_text(["one", "two", "three"])
+    outage.clear()
+    await eventually(lambda: contents(stub)[-3:] == ["one", "two", "three"])
+    assert len({body["message_id"] for body in stub.posted("messages")}) == 3
+
+
+async def test_a_message_is_sent_however_long_the_outage_is(stub: StubGateway, open_page: OpenPage) -> None:
+    """A message without an answer is tried for as long as the page is open, also from another chat."""
+    page = await open_page("about:blank")
+    await page.clock.install()
+    await page.goto(stub.url)
+    await joined(page, stub.chat())
+    stub.refuse["messages"] = outage = [(503, "away")] * 1000
+    await say(page, "one")
+    await page.click("#new-chat")
+
+    async def tried_often() -> bool:
+        await page.clock.run_for(6000)
+        return len(contents(stub)) > 10
+
+    await eventually(tried_often)
+    outage.clear()
+    tried = len(contents(stub))
+    await page.evaluate("window.dispatchEvent(new Event('online'))")
+    await eventually(lambda: len(contents(stub)) > tried)
+    assert {key for key, handler, _ in stub.posts if handler == "messages"} == {"default"}
+
+
+async def test_what_is_refused_stays_refused(page: Page, stub: StubGateway) -> None:
+    """A definite refusal is final until a person says otherwise; what is too long goes only when it was edited."""
+    stub.refuse["messages"] = [(409, "The mode is REJECT"), (413, "Too long")]
+    await say(page, "now?", "long")
+    troubles = page.locator("#outbox .said.failed")
+    await expect(troubles).to_have_count(2)
+    await page.reload()
+    await expect(troubles).to_have_count(2)
+    await expect(troubles.locator(".mark")).to_have_text(["Not sent", "Not sent"])
+    await expect(troubles.locator("p")).to_have_text(["Not sent. The mode is REJECT", "Not sent. Too long"])
+    await say(page, "next")
+    await eventually(lambda: contents(stub) == ["now?", "long", "next"])
+    await expect(troubles.nth(1).get_by_role("button")).to_have_text(["Edit", "Discard"])
+    await troubles.nth(1).get_by_role("button", name="Discard").click()
+    await troubles.get_by_role("button", name="Send again").click()
+    await eventually(lambda: contents(stub) == ["now?", "long", "next", "now?"])
+    await page.reload()
+    await joined(page, stub.chat())
+    await expect(page.locator("#outbox .said")).to_have_count(0)
+
+
 async def test_text_streams_and_the_record_takes_its_place(page: Page, stub: StubGateway) -> None:
     """Running text is drawn as it comes; what is recorded goes on in the same element, which is not drawn again."""
     chat = stub.chat()

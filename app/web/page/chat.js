@@ -3,7 +3,7 @@
 // What the record says wins over what runs: a running text is there until the record shows the entry in its place.
 
 import { chatPath, get, post } from "./api.js";
-import { Outbox } from "./outbox.js";
+import { outboxOf } from "./outbox.js";
 
 const OPEN = new Set(["queued", "running"]);
 const STARTS = new Set(["started", "interrupted", "rolled_back"]); // of the decisions in a receipt
@@ -27,7 +27,8 @@ export class Chat {
     this.turns = new Map();
     this.status = null;
     this.read = new Set(); // ids of messages that the model has
-    this.outbox = new Outbox(key, { onChange: () => onChange("outbox"), onReceipt: (message, receipt) => STARTS.has(receipt?.decision) && this.place(message, receipt.turn_id) });
+    this.outbox = outboxOf(key);
+    this.outbox.tell({ onChange: () => onChange("outbox"), onReceipt: (message, receipt) => STARTS.has(receipt?.decision) && this.place(message, receipt.turn_id) });
     this.link = { state: "joining", message: "" };
     this.older = null; // the turn before which there is more; null: nothing
     this.clock = 0; // counts what came by the stream, so that an older page never replaces what is newer

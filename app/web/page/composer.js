@@ -74,7 +74,7 @@ export class Composer {
 
   sendText(content, mode = null) {
     this.onSent();
-    void this.chat.outbox.send({ message_id: newId(), content, mode });
+    this.chat.outbox.send({ message_id: newId(), content, mode });
   }
 
   /** Put words into the box; what is there already stays before them. */

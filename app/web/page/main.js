@@ -8,6 +8,7 @@ import { Control } from "./control.js";
 import { byId, icon, say } from "./dom.js";
 import { signIn, watchSignOut } from "./login.js";
 import { attempt, notice } from "./notices.js";
+import { wakeOutboxes } from "./outbox.js";
 import { Sidebar } from "./sidebar.js";
 import { choice } from "./storage.js";
 import { Stream } from "./stream.js";
@@ -60,7 +61,7 @@ class Page {
       onState: (state, message) => this.linked(chat, state, message),
     });
     void this.load(chat);
-    chat.outbox.resend();
+    chat.outbox.wake();
   }
 
   /** Read the newest turns, and again until that works. */
@@ -81,6 +82,7 @@ class Page {
 
   linked(chat, state, message) {
     if (chat === this.chat) void chat.setLink(state, message);
+    if (state === "live") wakeOutboxes();
   }
 
   changed(what, turnId) {

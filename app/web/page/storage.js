@@ -46,6 +46,8 @@ export const unsent = {
     }
   },
   keep: (key, messages) => write(guarded(ofTab), `unsent:${key}`, messages.length ? JSON.stringify(messages) : null),
+  /** The chats that have any. */
+  keys: () => Object.keys(guarded(ofTab)).filter((name) => name.startsWith("unsent:")).map((name) => name.slice("unsent:".length)),
 };
 
 /** The token lives as long as the tab. */

@@ -1,6 +1,7 @@
 // Owns the list of turns on the page: draws what changed once a frame, follows the end, pages back, reads answers out.
 
-import { byId, icon, make, say } from "./dom.js";
+import { arrange, byId, icon, make, say } from "./dom.js";
+import { mayGoAgain } from "./outbox.js";
 import { Said, TurnView } from "./turn.js";
 
 const NEAR_PX = 48; // this near to the end counts as at the end
@@ -110,29 +111,28 @@ export class Transcript {
       this.unsent.delete(id);
     }
     for (const message of outbox.values()) {
-      let node = this.unsent.get(message.message_id);
-      if (!node) {
-        node = new Said();
-        this.unsent.set(message.message_id, node);
-        this.outbox.append(node.element);
-      }
-      node.show(message.content, message.state === "sent" ? "sent" : "sending");
+      const node = this.unsent.get(message.message_id) ?? new Said();
+      this.unsent.set(message.message_id, node);
+      node.show(message.content, message.state);
       this.drawTrouble(node, message);
     }
+    arrange(this.outbox, [...outbox.values()].map((message) => this.unsent.get(message.message_id).element));
   }
 
   drawTrouble(node, message) {
-    node.element.classList.toggle("failed", message.state === "failed");
-    const words = message.state === "failed" ? message.why : message.state === "sending" && message.why ? `${message.why}` : "";
+    const failed = message.state === "failed";
+    const words = message.state === "sent" || !message.why ? "" : failed ? `Not sent. ${message.why}` : message.why;
+    node.element.classList.toggle("failed", failed);
+    if ((node.words ?? "") === words) return; // drawn anew it would be read out again, and lose the focus
+    node.words = words;
     node.trouble?.remove();
     node.trouble = null;
     if (!words) return;
-    node.trouble = make("div", { class: "trouble", role: message.state === "failed" ? "alert" : null }, make("p", {}, words));
-    if (message.state === "failed") {
-      const again = make("button", { class: "quiet", type: "button", on: { click: () => this.chat.outbox.deliver(message.message_id) } }, icon("again"), "Send again");
-      const edit = make("button", { class: "quiet", type: "button", on: { click: () => this.edit(message) } }, icon("edit"), "Edit");
-      node.trouble.append(again, edit);
-    }
+    const { outbox } = this.chat;
+    const button = (name, label, action) => make("button", { class: "quiet", type: "button", on: { click: action } }, icon(name), label);
+    node.trouble = make("div", { class: "trouble", role: failed ? "alert" : null }, make("p", {}, words));
+    if (failed && mayGoAgain(message)) node.trouble.append(button("again", "Send again", () => outbox.send(message)));
+    node.trouble.append(button("edit", "Edit", () => this.edit(message)), button("close", "Discard", () => outbox.drop(message.message_id)));
     node.element.append(node.trouble);
   }
 
