@@ -299,6 +299,34 @@ async def test_esc_stops_and_holds_and_the_second_sends_all(page: Page, stub: St
     assert len(stub.posted("stop")) == 1, "nothing to stop, nothing asked for"
 
 
+async def test_esc_held_down_is_one_press(page: Page, stub: StubGateway) -> None:
+    """The keyboard repeats a key that is held down: the agent is stopped, and nothing is sent on by that."""
+    chat = stub.chat()
+    await begin(chat, page)
+    for _ in range(5):
+        await page.keyboard.down("Escape")
+    await page.keyboard.up("Escape")
+    await eventually(lambda: stub.posted("stop") == [{"queue": "hold"}])
+    chat.put(turn(1, user("first", message_id="m-1"), status="interrupted"))
+    await expect(page.locator("#stop")).to_be_hidden()
+    assert stub.posted("resume") == []
+
+
+async def test_a_held_message_is_not_called_withdrawn(page: Page, stub: StubGateway) -> None:
+    """A stop takes the turn of a waiting message away and holds the message: that is what a screen reader hears."""
+    chat = stub.chat()
+    await begin(chat, page)
+    for number, message in ((2, waiting("w-2", "then this")), (3, waiting("w-3", "and this"))):
+        queued = {"message_id": message["message_id"], "content": message["content"], "role": "user"}
+        chat.put(turn(number, queued, status="queued"))
+    chat.held = [waiting("w-2", "then this")]
+    chat.put(turn(2, status="withdrawn"))
+    announcer = page.locator("#announcer")
+    await expect(announcer).to_have_text("The message that waited is held.")
+    chat.put(turn(3, status="withdrawn"))
+    await expect(announcer).to_have_text("The message that waited was withdrawn.")
+
+
 async def test_what_waits_can_be_changed(page: Page, stub: StubGateway) -> None:
     """A chip is edited in place, held, sent now, withdrawn, or resumed."""
     chat = stub.chat()
@@ -335,6 +363,26 @@ async def test_an_edit_that_comes_too_late_is_not_lost(page: Page, stub: StubGat
     chat.tell_status()
     await expect(page.locator("#message")).to_have_value("one and two")
     await expect(page.locator(".notice")).to_contain_text("before you had changed it")
+    await page.keyboard.type(" more")
+    await page.keyboard.press("Enter")  # meant to save the edit
+    await expect(page.locator(".notice").last).to_contain_text("Not sent")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#message")).to_have_value("one and two more")
+    await page.keyboard.type("!")
+    await page.keyboard.press("Enter")
+    await eventually(lambda: contents(stub) == ["one and two more!"])
+
+
+async def test_trouble_of_one_chat_is_not_said_in_another(page: Page, stub: StubGateway) -> None:
+    """Notices go when another chat is opened; a chat that can never be joined says why, and tries no more."""
+    await begin(stub.chat(), page)
+    stub.refuse["stop"] = [(409, "Not now.")]
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".notice")).to_have_count(1)
+    stub.impossible["no such"] = (400, "This is no key of a chat.")
+    await page.goto(f"{stub.url}/#/no%20such")
+    await expect(page.locator("#status")).to_have_text("This is no key of a chat.")
+    await expect(page.locator(".notice", has_text="Not now.")).to_have_count(0)
 
 
 async def test_drafts_survive_a_reload(page: Page, stub: StubGateway) -> None:
@@ -415,12 +463,36 @@ async def test_signing_in(stub: StubGateway, open_page: OpenPage) -> None:
     await expect(page.locator("#user")).to_have_text("sara")
     kept = await page.evaluate("JSON.stringify([localStorage, document.cookie])")
     assert "right" not in kept
+    await page.goto(f"{stub.url}/#/default:other")
+    stub.refuse["messages"] = [(503, "away")] * 1000
+    await say(page, "a secret")
+    await eventually(lambda: bool(stub.posted("messages")))
     await page.fill("#message", "a secret")
     await page.click("#sign-out")
     await expect(page.locator("#token")).to_be_focused()
+    assert "other" not in page.url
     kept = await page.evaluate("JSON.stringify([localStorage, sessionStorage])")
     assert "right" not in kept
     assert "a secret" not in kept
+
+
+async def test_another_person_begins_anew(stub: StubGateway, open_page: OpenPage) -> None:
+    """Who signs in after another, whose token is not good any more, finds no drafts and no chat of that person."""
+    stub.token = "right"  # noqa: S105 - the stub's
+    page = await open_page(stub.url)
+    await page.fill("#token", "right")
+    await page.keyboard.press("Enter")
+    await joined(page, stub.chat())
+    await page.goto(f"{stub.url}/#/default:other")
+    await page.fill("#message", "a secret")
+    stub.token, stub.user = "next", "tom"
+    await page.reload()
+    await page.fill("#token", "next")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#user")).to_have_text("tom")
+    await expect(page.locator("#message")).to_have_value("")
+    await expect(page).to_have_url(f"{stub.url}/#/default")
+    assert "a secret" not in await page.evaluate("JSON.stringify([localStorage, sessionStorage])")
 
 
 async def test_a_long_chat_is_there_in_a_second(stub: StubGateway, open_page: OpenPage) -> None:

@@ -173,7 +173,7 @@ async def test_refuse(stack: Stack, open_page: OpenPage, key: str) -> None:
     page = await at_chat(open_page, stack, key)
     await say(page, "first")
     await expect(turn(page, 1).locator(".markdown")).to_have_text("Once")
-    await say(page, "second", "Refuse")
+    await say(page, "second", "Reject")
     await expect(page.locator(".trouble")).to_contain_text("Turn 1 is open")
     held.let_go()
     await expect(page.locator("#stop")).to_be_hidden()

@@ -91,6 +91,8 @@ export class Chat {
   putTurn(view, seen) {
     const turn = this.turns.get(view.turn_id) ?? blankTurn(view.turn_id);
     const wasOpen = this.turns.has(view.turn_id) && isOpen(turn);
+    const waited = this.status?.open_turns.find((each) => each.turn_id === turn.turn_id)?.waiting ?? [];
+    turn.waited = new Set([...turn.entries, ...waited].map((each) => each.message_id).filter(Boolean)); // until now
     const { turn_id, status, mode = turn.mode, entries = [], error = null, started_at = turn.started_at, ended_at = turn.ended_at } = view;
     Object.assign(turn, { turn_id, status, mode, entries: withPlaces(entries), error, started_at, ended_at, seen });
     for (const entry of turn.entries) {
@@ -257,6 +259,12 @@ export class Chat {
 
   get held() {
     return this.status?.held ?? [];
+  }
+
+  /** Whether a message is with another turn than the one that it waited in. */
+  isElsewhere(messageId) {
+    const known = [...this.waiting, ...[...this.turns.values()].flatMap((turn) => turn.entries)];
+    return known.some((each) => each.message_id === messageId);
   }
 }
 

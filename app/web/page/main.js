@@ -7,7 +7,7 @@ import { Composer } from "./composer.js";
 import { Control } from "./control.js";
 import { byId, icon, say } from "./dom.js";
 import { signIn, watchSignOut } from "./login.js";
-import { attempt, notice } from "./notices.js";
+import { attempt, clearNotices, notice } from "./notices.js";
 import { wakeOutboxes } from "./outbox.js";
 import { Sidebar } from "./sidebar.js";
 import { choice } from "./storage.js";
@@ -21,7 +21,7 @@ class Page {
     this.control = new Control();
     this.transcript = new Transcript({ again: (text) => this.composer.sendText(text), edit: (message) => this.takeBack(message) });
     this.composer = new Composer({ control: this.control, onSent: () => this.transcript.follow() });
-    this.waiting = new Waiting({ control: this.control, keep: (text) => this.composer.keep(text) });
+    this.waiting = new Waiting({ control: this.control, keep: (text) => this.composer.keepUnsaved(text) });
     this.sidebar = new Sidebar(me);
     this.agents = new Agents();
     window.addEventListener("hashchange", () => this.open(this.keyOfAddress()));
@@ -49,6 +49,7 @@ class Page {
   open(key) {
     if (this.chat?.key === key) return;
     this.stream?.close();
+    clearNotices();
     choice.set("chat", key);
     history.replaceState(null, "", `#/${encodeURIComponent(key)}`); // the address names the chat: it can be gone back to
     const chat = new Chat(key, (what, turnId) => chat === this.chat && this.changed(what, turnId));
@@ -91,6 +92,7 @@ class Page {
       this.control.show();
       this.waiting.show();
       this.composer.show();
+      this.transcript.settle();
       this.transcript.soon();
       this.sidebar.soon(this.chat.busy);
     } else this.transcript.changed(what, turnId);
@@ -99,6 +101,7 @@ class Page {
 
   key(event) {
     if (event.key !== "Escape" || event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
+    if (event.repeat) return; // held down: the one press was meant, and the next would undo it
     if (this.control.escape()) event.preventDefault();
     this.composer.show();
   }

@@ -21,6 +21,7 @@ export class Transcript {
     this.views = new Map();
     this.unsent = new Map();
     this.dirty = new Set();
+    this.gone = new Set(); // turns that ended before they began, of which nothing is said yet
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
     this.toEnd.addEventListener("click", () => this.follow());
     const resized = new ResizeObserver(() => this.stay());
@@ -33,6 +34,7 @@ export class Transcript {
     this.views.clear();
     this.unsent.clear();
     this.dirty.clear();
+    this.gone.clear();
     this.list.replaceChildren();
     this.outbox.replaceChildren();
     this.paging = false;
@@ -179,8 +181,25 @@ export class Transcript {
   /** An answer is complete: say it once. While it is written, nothing is said. */
   readOut(turnId) {
     const turn = this.chat.turns.get(turnId);
+    if (turn.status === "withdrawn") {
+      this.gone.add(turn);
+      this.settle();
+      return;
+    }
     const answer = turn.entries.findLast((entry) => entry.role === "assistant" && entry.content);
     const words = turn.error ? `The turn failed. ${turn.error}` : turn.status === "completed" ? `Agent: ${answer?.content ?? ""}` : `The turn was ${turn.status.replace("_", " ")}.`;
     say(byId("announcer"), words.slice(0, READ_OUT));
+  }
+
+  /** A turn is gone before it began. Only a status that is as new says whether its messages are gone or held. */
+  settle() {
+    const open = new Set((this.chat.status?.open_turns ?? []).map((turn) => turn.turn_id));
+    for (const turn of this.gone) {
+      if (open.has(turn.turn_id)) continue;
+      this.gone.delete(turn);
+      const held = this.chat.held.some((message) => turn.waited.has(message.message_id));
+      if (held) say(byId("announcer"), "The message that waited is held.");
+      else if (![...turn.waited].some((id) => this.chat.isElsewhere(id))) say(byId("announcer"), "The message that waited was withdrawn.");
+    }
   }
 }

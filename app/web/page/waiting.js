@@ -53,7 +53,7 @@ export class Waiting {
     this.chips.delete(id);
     if (!chip.editor) return;
     this.keep(chip.editor.value);
-    notice("The agent was given that message before you had changed it. Your words are in the message box.");
+    notice("The agent was given that message before you had changed it. Your words are in the message box; Enter does not send them.");
   }
 
   async change(handler, body) {
