@@ -549,6 +549,18 @@ async def begin_second(chat: StubChat, page: Page) -> None:
     await expect(page.locator('[data-turn="2"]')).to_be_visible()
 
 
+async def test_text_of_others_turns_no_line(page: Page, stub: StubGateway) -> None:
+    """Characters that reverse what follows are shown by name, wherever a stranger's words are."""
+    evil = "a \u202egpj.exe"
+    call = {"call_id": "c-1", "name": "task", "arguments": json.dumps({"prompt": evil})}
+    stub.chat().put(turn(1, user(evil), assistant(evil, 1, tool_calls=[call]), status="failed", error=evil))
+    shown = "a ⟨U+202E⟩gpj.exe"
+    for place in (".bubble", ".markdown p", ".failure-text"):
+        await expect(page.locator(place)).to_have_text(shown)
+    await page.locator(".step summary").click()
+    assert "\u202e" not in await page.inner_text("body")
+
+
 async def test_text_of_others_never_runs(stub: StubGateway, open_page: OpenPage) -> None:
     """Wherever a stranger's words are shown, they are words: titles, messages, tools, errors, agents."""
     evil = '<img src=x onerror="alert(1)"><script>alert(2)</script>'
@@ -637,7 +649,12 @@ async def test_phone(stub: StubGateway, open_page: OpenPage) -> None:
     chat.waiting = [waiting("w-1", "a message that waits and is longer than a phone is wide")]
     chat.tell_status()
     await page.fill("#message", "something")
+    call = {"call_id": "c-1", "name": "task", "arguments": json.dumps({"prompt": "count the files " * 9})}
+    chat.put(turn(2, user("go on"), assistant("", 1, tool_calls=[call]), status="running"))
     await expect(page.locator(".chip")).to_be_visible()
+    await expect(page.locator(".chip-mode")).to_be_visible()
+    await expect(page.locator(".step-brief")).to_be_visible()
+    await expect(page.locator(".step-brief")).to_contain_text("count the files")
     out = await page.evaluate(
         """() => [...document.querySelectorAll(".main *")]
           .filter((each) => !each.closest(".table, pre, .hidden, .chip-text"))
