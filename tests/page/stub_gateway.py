@@ -140,6 +140,7 @@ class StubGateway:
         self.impossible: dict[str, tuple[int, str]] = {}  # how chats that nobody can open are refused
         self.token: str | None = None
         self.user = "sara"
+        self.taken = False  # whether it is too late to change any message
         self.agents: list[Json] = []
         self.outputs: dict[str, list[str]] = {}  # what agents stream
         self._ended = asyncio.Event()
@@ -267,7 +268,7 @@ class StubGateway:
                 chat.tell_status()
                 return {"mode": chat.mode}
             case _:
-                return {"result": "applied"}
+                return {"result": "already_taken" if self.taken else "applied"}
 
 
 def lines_of(view: Json) -> list[Json]:

@@ -373,6 +373,20 @@ async def test_an_edit_that_comes_too_late_is_not_lost(page: Page, stub: StubGat
     await eventually(lambda: contents(stub) == ["one and two more!"])
 
 
+async def test_words_that_the_service_takes_no_more_are_kept(page: Page, stub: StubGateway) -> None:
+    """An edit that the chat answers with already_taken is in the message box, and not lost."""
+    chat = stub.chat()
+    await begin(chat, page)
+    chat.waiting = [waiting("w-1", "one")]
+    chat.tell_status()
+    stub.taken = True
+    await page.locator(".chip-text").click()
+    await page.keyboard.type(" and two")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#message")).to_have_value("one and two")
+    assert contents(stub) == []
+
+
 async def test_trouble_of_one_chat_is_not_said_in_another(page: Page, stub: StubGateway) -> None:
     """Notices go when another chat is opened; a chat that can never be joined says why, and tries no more."""
     await begin(stub.chat(), page)
@@ -383,6 +397,7 @@ async def test_trouble_of_one_chat_is_not_said_in_another(page: Page, stub: Stub
     await page.goto(f"{stub.url}/#/no%20such")
     await expect(page.locator("#status")).to_have_text("This is no key of a chat.")
     await expect(page.locator(".notice", has_text="Not now.")).to_have_count(0)
+    assert await page.evaluate("localStorage.getItem('chat')") is None
 
 
 async def test_drafts_survive_a_reload(page: Page, stub: StubGateway) -> None:

@@ -84,6 +84,7 @@ class Page {
   linked(chat, state, message) {
     if (chat === this.chat) void chat.setLink(state, message);
     if (state === "live") wakeOutboxes();
+    if (state === "refused" && choice.get("chat") === chat.key) choice.set("chat", null); // the page does not begin there again
   }
 
   changed(what, turnId) {
