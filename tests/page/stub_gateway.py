@@ -140,7 +140,10 @@ class StubGateway:
         self.posts: list[tuple[str, str, Json]] = []
         self.gets: list[str] = []
         self.refuse: dict[str, list[tuple[int, str]]] = {}
+        self.impossible: dict[str, tuple[int, str]] = {}  # how chats that nobody can open are refused
         self.token: str | None = None
+        self.user = "sara"
+        self.taken = False  # whether it is too late to change any message
         self.agents: list[Json] = []
         self.outputs: dict[str, list[str]] = {}  # what agents stream
         self._ended = asyncio.Event()
@@ -193,7 +196,7 @@ class StubGateway:
     async def _me(self, request: Request) -> Response:
         if refused := self._refused(request):
             return refused
-        auth, who = ("none", None) if self.token is None else ("token", "sara")
+        auth, who = ("none", None) if self.token is None else ("token", self.user)
         return JSONResponse({"user": who, "auth": auth, "default_chat": "default"})
 
     async def _agents(self, _: Request) -> Response:
@@ -230,6 +233,8 @@ class StubGateway:
     async def _events(self, request: Request) -> Response:
         if refused := self._refused(request):
             return refused
+        if impossible := self.impossible.get(request.path_params["key"]):
+            return error(*impossible)
         chat = self.chat(request.path_params["key"])
         chat.cursors.append(request.headers.get("last-event-id"))
         return StreamingResponse(self._stream(chat), media_type="text/event-stream")
@@ -266,7 +271,7 @@ class StubGateway:
                 chat.tell_status()
                 return {"mode": chat.mode}
             case _:
-                return {"result": "applied"}
+                return {"result": "already_taken" if self.taken else "applied"}
 
 
 def lines_of(view: Json) -> list[Json]:

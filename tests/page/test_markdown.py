@@ -62,7 +62,16 @@ CASES = {
     "bare link": ("(https://a.example/b).", f"<p>({LINK.format('https://a.example/b', 'https://a.example/b')}).</p>"),
     "image": ("![cat](https://a.example/c.png)", f"<p>{LINK.format('https://a.example/c.png', 'cat')}</p>"),
     "brackets": ("a[0] and [1, 2] and [x]", "<p>a[0] and [1, 2] and [x]</p>"),
-    "markup": ("<b>bold</b> &amp; <script>alert(1)</script>", "<p>&lt;b&gt;bold&lt;/b&gt; &amp;amp; &lt;script&gt;alert(1)&lt;/script&gt;</p>"),
+    "markup": ("<b>bold</b> &amp; <script>alert(1)</script>", "<p>&lt;b&gt;bold&lt;/b&gt; &amp; &lt;script&gt;alert(1)&lt;/script&gt;</p>"),
+    "entities": ("a &lt;b&gt; &#42;c&#x2a; &mdash; &nope; &;&", "<p>a &lt;b&gt; *c* — &amp;nope; &amp;;&amp;</p>"),
+    "entities in code": ("`&lt;`", "<p><code>&amp;lt;</code></p>"),
+    "entities around a link": ("&lt;https://a.example/b&gt;", f"<p>&lt;{LINK.format('https://a.example/b', 'https://a.example/b')}&gt;</p>"),
+    "entities in a link": ("[x](https://a.example/?b&amp;c)", f"<p>{LINK.format('https://a.example/?b&amp;c', 'x')}</p>"),
+    "turned link": (
+        "[x](https://\u202egpj.example)",
+        '<p><span class="no-link" title="This link was left out: it is none that is safe to follow">x</span></p>',
+    ),
+    "turned text": ("a \u202eb `\u2066c` &#x202e;d", "<p>a ⟨U+202E⟩b <code>⟨U+2066⟩c</code> ⟨U+202E⟩d</p>"),
 }  # fmt: skip
 
 ATTACKS = [
@@ -74,6 +83,10 @@ ATTACKS = [
     "[x](java\tscript:alert(1))",
     "[x](\x01javascript:alert(1))",
     "[x](&#106;avascript:alert(1))",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "&#60;img src=x onerror=alert(1)&#62;",
+    "[x](java&#115;cript:alert(1))",
+    "[x](https://a.example&quot; onmouseover=&quot;alert(1))",
     "[x](data:text/html,<script>alert(1)</script>)",
     "[x](vbscript:msgbox(1))",
     "[x](//evil.example)",
@@ -108,6 +121,7 @@ MONSTERS = {
     "spaces": "# a" + " " * 20_000 + "b",
     "bars": "|" * 20_000 + "\n" + "|-" * 10_000 + "|",
     "dashes": "-" * 20_000,
+    "entities": "&lt;&#x" * 3000,
     "addresses": "http://" * 3000,
     "one line": "word " * 4000,
     "deep list": "\n".join("  " * n + "- x" for n in range(300)),

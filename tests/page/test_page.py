@@ -68,6 +68,73 @@ async def test_a_refused_message_can_be_sent_again_or_changed(page: Page, stub: 
     await expect(page.locator("#outbox .said")).to_have_count(0)
 
 
+async def say(page: Page, *texts: str) -> None:
+    for text in texts:
+        await page.fill("#message", text)
+        await page.keyboard.press("Enter")
+
+
+def contents(stub: StubGateway) -> list[str]:
+    return [body["content"] for body in stub.posted("messages")]
+
+
+async def test_messages_of_an_outage_arrive_in_order(page: Page, stub: StubGateway) -> None:
+    """The next message is posted only when the one before it has an answer, over a reload, too."""
+    stub.refuse["messages"] = outage = [(503, "away")] * 1000
+    await say(page, "one", "two", "three")
+    await eventually(lambda: len(contents(stub)) >= 2)
+    await page.reload()
+    await eventually(lambda: len(contents(stub)) >= 4)
+    assert set(contents(stub)) == {"one"}
+    await expect(page.locator("#outbox .bubble")).to_have_text(["one", "two", "three"])
+    outage.clear()
+    await eventually(lambda: contents(stub)[-3:] == ["one", "two", "three"])
+    assert len({body["message_id"] for body in stub.posted("messages")}) == 3
+
+
+async def test_a_message_is_sent_however_long_the_outage_is(stub: StubGateway, open_page: OpenPage) -> None:
+    """A message without an answer is tried for as long as the page is open, also from another chat."""
+    page = await open_page("about:blank")
+    await page.clock.install()
+    await page.goto(stub.url)
+    await joined(page, stub.chat())
+    stub.refuse["messages"] = outage = [(503, "away")] * 1000
+    await say(page, "one")
+    await page.click("#new-chat")
+
+    async def tried_often() -> bool:
+        await page.clock.run_for(6000)
+        return len(contents(stub)) > 10
+
+    await eventually(tried_often)
+    outage.clear()
+    tried = len(contents(stub))
+    await page.evaluate("window.dispatchEvent(new Event('online'))")
+    await eventually(lambda: len(contents(stub)) > tried)
+    assert {key for key, handler, _ in stub.posts if handler == "messages"} == {"default"}
+
+
+async def test_what_is_refused_stays_refused(page: Page, stub: StubGateway) -> None:
+    """A definite refusal is final until a person says otherwise; what is too long goes only when it was edited."""
+    stub.refuse["messages"] = [(409, "The mode is REJECT"), (413, "Too long")]
+    await say(page, "now?", "long")
+    troubles = page.locator("#outbox .said.failed")
+    await expect(troubles).to_have_count(2)
+    await page.reload()
+    await expect(troubles).to_have_count(2)
+    await expect(troubles.locator(".mark")).to_have_text(["Not sent", "Not sent"])
+    await expect(troubles.locator("p")).to_have_text(["Not sent. The mode is REJECT", "Not sent. Too long"])
+    await say(page, "next")
+    await eventually(lambda: contents(stub) == ["now?", "long", "next"])
+    await expect(troubles.nth(1).get_by_role("button")).to_have_text(["Edit", "Discard"])
+    await troubles.nth(1).get_by_role("button", name="Discard").click()
+    await troubles.get_by_role("button", name="Send again").click()
+    await eventually(lambda: contents(stub) == ["now?", "long", "next", "now?"])
+    await page.reload()
+    await joined(page, stub.chat())
+    await expect(page.locator("#outbox .said")).to_have_count(0)
+
+
 async def test_text_streams_and_the_record_takes_its_place(page: Page, stub: StubGateway) -> None:
     """Running text is drawn as it comes; what is recorded goes on in the same element, which is not drawn again."""
     chat = stub.chat()
@@ -232,6 +299,34 @@ async def test_esc_stops_and_holds_and_the_second_sends_all(page: Page, stub: St
     assert len(stub.posted("stop")) == 1, "nothing to stop, nothing asked for"
 
 
+async def test_esc_held_down_is_one_press(page: Page, stub: StubGateway) -> None:
+    """The keyboard repeats a key that is held down: the agent is stopped, and nothing is sent on by that."""
+    chat = stub.chat()
+    await begin(chat, page)
+    for _ in range(5):
+        await page.keyboard.down("Escape")
+    await page.keyboard.up("Escape")
+    await eventually(lambda: stub.posted("stop") == [{"queue": "hold"}])
+    chat.put(turn(1, user("first", message_id="m-1"), status="interrupted"))
+    await expect(page.locator("#stop")).to_be_hidden()
+    assert stub.posted("resume") == []
+
+
+async def test_a_held_message_is_not_called_withdrawn(page: Page, stub: StubGateway) -> None:
+    """A stop takes the turn of a waiting message away and holds the message: that is what a screen reader hears."""
+    chat = stub.chat()
+    await begin(chat, page)
+    for number, message in ((2, waiting("w-2", "then this")), (3, waiting("w-3", "and this"))):
+        queued = {"message_id": message["message_id"], "content": message["content"], "role": "user"}
+        chat.put(turn(number, queued, status="queued"))
+    chat.held = [waiting("w-2", "then this")]
+    chat.put(turn(2, status="withdrawn"))
+    announcer = page.locator("#announcer")
+    await expect(announcer).to_have_text("The message that waited is held.")
+    chat.put(turn(3, status="withdrawn"))
+    await expect(announcer).to_have_text("The message that waited was withdrawn.")
+
+
 async def test_what_waits_can_be_changed(page: Page, stub: StubGateway) -> None:
     """A chip is edited in place, held, sent now, withdrawn, or resumed."""
     chat = stub.chat()
@@ -268,6 +363,41 @@ async def test_an_edit_that_comes_too_late_is_not_lost(page: Page, stub: StubGat
     chat.tell_status()
     await expect(page.locator("#message")).to_have_value("one and two")
     await expect(page.locator(".notice")).to_contain_text("before you had changed it")
+    await page.keyboard.type(" more")
+    await page.keyboard.press("Enter")  # meant to save the edit
+    await expect(page.locator(".notice").last).to_contain_text("Not sent")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#message")).to_have_value("one and two more")
+    await page.keyboard.type("!")
+    await page.keyboard.press("Enter")
+    await eventually(lambda: contents(stub) == ["one and two more!"])
+
+
+async def test_words_that_the_service_takes_no_more_are_kept(page: Page, stub: StubGateway) -> None:
+    """An edit that the chat answers with already_taken is in the message box, and not lost."""
+    chat = stub.chat()
+    await begin(chat, page)
+    chat.waiting = [waiting("w-1", "one")]
+    chat.tell_status()
+    stub.taken = True
+    await page.locator(".chip-text").click()
+    await page.keyboard.type(" and two")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#message")).to_have_value("one and two")
+    assert contents(stub) == []
+
+
+async def test_trouble_of_one_chat_is_not_said_in_another(page: Page, stub: StubGateway) -> None:
+    """Notices go when another chat is opened; a chat that can never be joined says why, and tries no more."""
+    await begin(stub.chat(), page)
+    stub.refuse["stop"] = [(409, "Not now.")]
+    await page.keyboard.press("Escape")
+    await expect(page.locator(".notice")).to_have_count(1)
+    stub.impossible["no such"] = (400, "This is no key of a chat.")
+    await page.goto(f"{stub.url}/#/no%20such")
+    await expect(page.locator("#status")).to_have_text("This is no key of a chat.")
+    await expect(page.locator(".notice", has_text="Not now.")).to_have_count(0)
+    assert await page.evaluate("localStorage.getItem('chat')") is None
 
 
 async def test_drafts_survive_a_reload(page: Page, stub: StubGateway) -> None:
@@ -348,12 +478,36 @@ async def test_signing_in(stub: StubGateway, open_page: OpenPage) -> None:
     await expect(page.locator("#user")).to_have_text("sara")
     kept = await page.evaluate("JSON.stringify([localStorage, document.cookie])")
     assert "right" not in kept
+    await page.goto(f"{stub.url}/#/default:other")
+    stub.refuse["messages"] = [(503, "away")] * 1000
+    await say(page, "a secret")
+    await eventually(lambda: bool(stub.posted("messages")))
     await page.fill("#message", "a secret")
     await page.click("#sign-out")
     await expect(page.locator("#token")).to_be_focused()
+    assert "other" not in page.url
     kept = await page.evaluate("JSON.stringify([localStorage, sessionStorage])")
     assert "right" not in kept
     assert "a secret" not in kept
+
+
+async def test_another_person_begins_anew(stub: StubGateway, open_page: OpenPage) -> None:
+    """Who signs in after another, whose token is not good any more, finds no drafts and no chat of that person."""
+    stub.token = "right"  # noqa: S105 - the stub's
+    page = await open_page(stub.url)
+    await page.fill("#token", "right")
+    await page.keyboard.press("Enter")
+    await joined(page, stub.chat())
+    await page.goto(f"{stub.url}/#/default:other")
+    await page.fill("#message", "a secret")
+    stub.token, stub.user = "next", "tom"
+    await page.reload()
+    await page.fill("#token", "next")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#user")).to_have_text("tom")
+    await expect(page.locator("#message")).to_have_value("")
+    await expect(page).to_have_url(f"{stub.url}/#/default")
+    assert "a secret" not in await page.evaluate("JSON.stringify([localStorage, sessionStorage])")
 
 
 async def test_a_long_chat_is_there_in_a_second(stub: StubGateway, open_page: OpenPage) -> None:
@@ -408,6 +562,18 @@ async def test_scrolling_up_stays_there(page: Page, stub: StubGateway) -> None:
 async def begin_second(chat: StubChat, page: Page) -> None:
     chat.put(turn(2, user("go on"), status="running"))
     await expect(page.locator('[data-turn="2"]')).to_be_visible()
+
+
+async def test_text_of_others_turns_no_line(page: Page, stub: StubGateway) -> None:
+    """Characters that reverse what follows are shown by name, wherever a stranger's words are."""
+    evil = "a \u202egpj.exe"
+    call = {"call_id": "c-1", "name": "task", "arguments": json.dumps({"prompt": evil})}
+    stub.chat().put(turn(1, user(evil), assistant(evil, 1, tool_calls=[call]), status="failed", error=evil))
+    shown = "a ⟨U+202E⟩gpj.exe"
+    for place in (".bubble", ".markdown p", ".failure-text"):
+        await expect(page.locator(place)).to_have_text(shown)
+    await page.locator(".step summary").click()
+    assert "\u202e" not in await page.inner_text("body")
 
 
 async def test_text_of_others_never_runs(stub: StubGateway, open_page: OpenPage) -> None:
@@ -498,7 +664,12 @@ async def test_phone(stub: StubGateway, open_page: OpenPage) -> None:
     chat.waiting = [waiting("w-1", "a message that waits and is longer than a phone is wide")]
     chat.tell_status()
     await page.fill("#message", "something")
+    call = {"call_id": "c-1", "name": "task", "arguments": json.dumps({"prompt": "count the files " * 9})}
+    chat.put(turn(2, user("go on"), assistant("", 1, tool_calls=[call]), status="running"))
     await expect(page.locator(".chip")).to_be_visible()
+    await expect(page.locator(".chip-mode")).to_be_visible()
+    await expect(page.locator(".step-brief")).to_be_visible()
+    await expect(page.locator(".step-brief")).to_contain_text("count the files")
     out = await page.evaluate(
         """() => [...document.querySelectorAll(".main *")]
           .filter((each) => !each.closest(".table, pre, .hidden, .chip-text"))

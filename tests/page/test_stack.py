@@ -173,7 +173,7 @@ async def test_refuse(stack: Stack, open_page: OpenPage, key: str) -> None:
     page = await at_chat(open_page, stack, key)
     await say(page, "first")
     await expect(turn(page, 1).locator(".markdown")).to_have_text("Once")
-    await say(page, "second", "Refuse")
+    await say(page, "second", "Reject")
     await expect(page.locator(".trouble")).to_contain_text("Turn 1 is open")
     held.let_go()
     await expect(page.locator("#stop")).to_be_hidden()
@@ -199,6 +199,7 @@ async def test_stop_hold_resume(stack: Stack, open_page: OpenPage, key: str) -> 
     await held.filter(has_text="two").get_by_role("button", name="Resume").click()
     await expect(page.locator(".tray-held .chip-text")).to_have_text(["one", "three"])
     await expect(page.locator(".answer", has_text="two").last).to_be_visible()
+    await expect(page.locator("#stop")).to_be_hidden()  # while the turn is open, Esc would stop it
     await expect(page.locator(".tray-held .tray-head button")).to_contain_text("Send all")
     await page.keyboard.press("Escape")
     await expect(page.locator("#waiting")).to_be_hidden()

@@ -1,7 +1,7 @@
 // Owns the panel of background agents: which there are, how it is with them, what they brought.
 
 import { get } from "./api.js";
-import { arrange, byId, icon, make, say } from "./dom.js";
+import { arrange, byId, icon, make, say, visible } from "./dom.js";
 import { Stream } from "./stream.js";
 
 const EVERY_MS = 3000;
@@ -97,7 +97,7 @@ class AgentRow {
 
   streamed(piece) {
     this.output.hidden = false;
-    this.output.textContent = (this.output.textContent + piece).slice(-SHOWN);
+    this.output.textContent = (this.output.textContent + visible(piece)).slice(-SHOWN);
     this.output.scrollTop = this.output.scrollHeight;
   }
 

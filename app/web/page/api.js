@@ -11,7 +11,12 @@ export class Refused extends Error {
 
   /** Whether the same request may be sent again and do better. */
   get passing() {
-    return this.status === 0 || this.status === 429 || this.status >= 500;
+    return [0, 408, 425, 429].includes(this.status) || this.status >= 500;
+  }
+
+  /** Whether the same request gets the same answer again. After a 401 the person signs in, and it may do better. */
+  get definite() {
+    return !this.passing && this.status !== 401;
   }
 }
 
@@ -21,7 +26,7 @@ const SENTENCES = new Map([
   [403, "This chat is not yours. Choose one from the list, or start a new one."],
   [404, "The server does not know this. Reload the page; the server may be a newer version."],
   [413, "That is too long. Send it in parts."],
-  [429, "That was too fast for the server. Wait a moment, then send it again."],
+  [429, "That was too fast for the server. Wait a moment; what you have sent is tried again by itself."],
   [503, "The agent's record cannot be reached right now. It is tried again."],
 ]);
 
@@ -47,9 +52,9 @@ export function get(path) {
   return request(path, { method: "GET" });
 }
 
-/** Return the JSON that answers a POST with a JSON body. Errors: Refused. */
-export function post(path, body = {}) {
-  return request(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+/** Return the JSON that answers a POST with a JSON body; `signal` gives it up. Errors: Refused. */
+export function post(path, body = {}, signal = undefined) {
+  return request(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal });
 }
 
 async function request(path, options) {

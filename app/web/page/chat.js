@@ -3,7 +3,7 @@
 // What the record says wins over what runs: a running text is there until the record shows the entry in its place.
 
 import { chatPath, get, post } from "./api.js";
-import { Outbox } from "./outbox.js";
+import { outboxOf } from "./outbox.js";
 
 const OPEN = new Set(["queued", "running"]);
 const STARTS = new Set(["started", "interrupted", "rolled_back"]); // of the decisions in a receipt
@@ -27,7 +27,8 @@ export class Chat {
     this.turns = new Map();
     this.status = null;
     this.read = new Set(); // ids of messages that the model has
-    this.outbox = new Outbox(key, { onChange: () => onChange("outbox"), onReceipt: (message, receipt) => STARTS.has(receipt?.decision) && this.place(message, receipt.turn_id) });
+    this.outbox = outboxOf(key);
+    this.outbox.tell({ onChange: () => onChange("outbox"), onReceipt: (message, receipt) => STARTS.has(receipt?.decision) && this.place(message, receipt.turn_id) });
     this.link = { state: "joining", message: "" };
     this.older = null; // the turn before which there is more; null: nothing
     this.clock = 0; // counts what came by the stream, so that an older page never replaces what is newer
@@ -90,6 +91,8 @@ export class Chat {
   putTurn(view, seen) {
     const turn = this.turns.get(view.turn_id) ?? blankTurn(view.turn_id);
     const wasOpen = this.turns.has(view.turn_id) && isOpen(turn);
+    const waited = this.status?.open_turns.find((each) => each.turn_id === turn.turn_id)?.waiting ?? [];
+    turn.waited = new Set([...turn.entries, ...waited].map((each) => each.message_id).filter(Boolean)); // until now
     const { turn_id, status, mode = turn.mode, entries = [], error = null, started_at = turn.started_at, ended_at = turn.ended_at } = view;
     Object.assign(turn, { turn_id, status, mode, entries: withPlaces(entries), error, started_at, ended_at, seen });
     for (const entry of turn.entries) {
@@ -261,6 +264,12 @@ export class Chat {
   /** Tool calls that a person must approve. */
   get approvals() {
     return (this.status?.open_turns ?? []).flatMap((turn) => turn.approvals ?? []);
+  }
+
+  /** Whether a message is with another turn than the one that it waited in. */
+  isElsewhere(messageId) {
+    const known = [...this.waiting, ...[...this.turns.values()].flatMap((turn) => turn.entries)];
+    return known.some((each) => each.message_id === messageId);
   }
 }
 

@@ -2,11 +2,12 @@
 
 import { byId, make, say } from "./dom.js";
 import { ModeMenu, nameOf, otherThan } from "./modes.js";
-import { attempt } from "./notices.js";
+import { attempt, notice } from "./notices.js";
 import { draft } from "./storage.js";
 
 const TALLEST_PX = 240;
 const TOUCH = window.matchMedia("(hover: none) and (pointer: coarse)");
+const MODIFIERS = new Set(["Alt", "AltGraph", "Control", "Meta", "Shift"]);
 const MAC = /Mac|iPhone|iPad/.test(navigator.platform);
 
 export class Composer {
@@ -14,6 +15,7 @@ export class Composer {
     Object.assign(this, { control, onSent });
     for (const name of ["message", "mode", "hint", "stop", "send"]) this[name] = byId(name);
     this.modifier = false;
+    this.unsaved = null; // "new" or "told": the box has an edit that came too late, and an Enter that is meant to save it may come
     this.menu = new ModeMenu(this.mode, {
       choose: (mode) => this.setMode(mode),
       once: (mode) => this.submit(mode),
@@ -36,6 +38,8 @@ export class Composer {
     });
     this.message.addEventListener("input", () => this.edited());
     this.message.addEventListener("keydown", (event) => this.key(event));
+    this.message.addEventListener("pointerdown", () => this.meant());
+    this.stop.addEventListener("keydown", (event) => event.repeat && event.preventDefault()); // held down it is one press
     this.stop.addEventListener("click", () => {
       this.control.escape();
       this.show();
@@ -45,6 +49,7 @@ export class Composer {
 
   open(chat) {
     this.chat = chat;
+    this.unsaved = null;
     this.message.value = draft.of(chat.key);
     this.resize();
     this.show();
@@ -56,17 +61,23 @@ export class Composer {
   }
 
   key(event) {
-    if (event.key !== "Enter" || event.isComposing || event.keyCode === 229) return;
+    if (event.isComposing || event.keyCode === 229) return;
+    if (event.key !== "Enter") {
+      if (!MODIFIERS.has(event.key)) this.meant();
+      return;
+    }
     const flips = event.ctrlKey || event.metaKey || event.altKey;
     if (!flips && (event.shiftKey || TOUCH.matches)) return; // a new line
     event.preventDefault();
-    this.submit(flips ? otherThan(this.modeNow) : null);
+    if (this.unsaved) this.tellUnsaved();
+    else this.submit(flips ? otherThan(this.modeNow) : null);
   }
 
   /** Send what is in the box; `mode` null leaves it to the chat. */
   submit(mode) {
     const content = this.message.value.trim();
     if (!content) return;
+    this.unsaved = null;
     this.take("");
     this.sendText(content, mode);
     if (!TOUCH.matches) this.message.focus();
@@ -74,7 +85,7 @@ export class Composer {
 
   sendText(content, mode = null) {
     this.onSent();
-    void this.chat.outbox.send({ message_id: newId(), content, mode });
+    this.chat.outbox.send({ message_id: newId(), content, mode });
   }
 
   /** Put words into the box; what is there already stays before them. */
@@ -82,6 +93,22 @@ export class Composer {
     const before = this.message.value.trim();
     this.take(before ? `${before}\n${text}` : text);
     this.message.focus();
+  }
+
+  /** Take the words of an edit that came too late. The first Enter is meant to save them: it sends nothing. */
+  keepUnsaved(text) {
+    this.keep(text);
+    this.unsaved = "new";
+  }
+
+  tellUnsaved() {
+    this.unsaved = "told";
+    notice("Not sent: the message that you changed is with the agent already. Change a word or use the button to send this as another message.");
+  }
+
+  /** Who has been told, and goes on in the box, means it. */
+  meant() {
+    if (this.unsaved === "told" || !this.message.value.trim()) this.unsaved = null;
   }
 
   take(text) {

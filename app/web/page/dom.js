@@ -2,6 +2,13 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+const TURNS = /[\u202a-\u202e\u2066-\u2069]/g; // they turn the order of what follows, also of what others wrote
+
+/** Return a text in which nothing turns the order of the rest of the line: those characters are shown by their names. */
+export function visible(text) {
+  return text.replace(TURNS, (char) => `⟨U+${char.charCodeAt(0).toString(16).toUpperCase()}⟩`);
+}
+
 /** Return the element of the page with this id. */
 export function byId(id) {
   const element = document.getElementById(id);
@@ -17,7 +24,7 @@ export function make(tag, attributes = {}, ...children) {
     if (name === "on") for (const [event, listener] of Object.entries(value)) element.addEventListener(event, listener);
     else element.setAttribute(name, value === true ? "" : String(value));
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  element.append(...children.filter((child) => child !== null && child !== undefined).map((child) => (typeof child === "string" ? visible(child) : child)));
   return element;
 }
 
@@ -49,7 +56,8 @@ export function arrange(parent, nodes) {
 
 /** Set the text of an element if it is another one, so that screen readers hear changes only. */
 export function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  const shown = visible(text);
+  if (element.textContent !== shown) element.textContent = shown;
 }
 
 /** Copy text; return whether that worked. On plain http browsers have no clipboard API. */

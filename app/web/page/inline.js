@@ -3,32 +3,16 @@
 // It takes text in pieces and never goes back: a delimiter opens its element at once, and one that is still open at
 // the end is unwrapped again. What needs a look ahead (a link, a run of stars) is held back, for so many characters.
 
-import { make } from "./dom.js";
+import { make, visible } from "./dom.js";
+import { decoded, entity } from "./entities.js";
+import { addressEnd, closing, link, safeAddress, withoutTail } from "./links.js";
 
 const DEEPEST = 6;
 const LONGEST_LINK = 2000;
-const SAFE = new Set(["http:", "https:", "mailto:"]);
 const TAGS = new Map([["*1", "em"], ["_1", "em"], ["*2", "strong"], ["_2", "strong"], ["~2", "del"]]);
-const SPECIAL = /[*_~`[\]!\\\nhH]/;
+const SPECIAL = /[*_~`[\]!\\&\nhH]/;
 const WORD = /[\p{L}\p{N}]/u;
 const PUNCTUATION = /[!-/:-@[-`{-~]/;
-
-/** Return the address if a click on it can do no harm, else null. */
-export function safeAddress(text) {
-  const trimmed = text.trim();
-  // Browsers skip control characters in a scheme: what has any is nobody's honest link.
-  if (!/^(?:https?:\/\/|mailto:)/i.test(trimmed) || /[\u0000-\u0020\u007f-\u009f\u2028-\u202e\u2066-\u2069]/.test(trimmed)) return null;
-  try {
-    const url = new URL(trimmed);
-    return SAFE.has(url.protocol) ? url.href : null;
-  } catch {
-    return null;
-  }
-}
-
-export function link(address, ...children) {
-  return make("a", { href: address, target: "_blank", rel: "noopener noreferrer nofollow" }, ...children);
-}
 
 export class Inline {
   constructor(root, { links = true } = {}) {
@@ -84,6 +68,8 @@ export class Inline {
         return 1;
       case "\\":
         return this.escaped(rest, last);
+      case "&":
+        return this.entity(rest, last);
       case "`":
         return this.openCode(rest, last);
       case "[":
@@ -115,6 +101,14 @@ export class Inline {
     if (!PUNCTUATION.test(rest[1])) return this.plain("\\");
     this.plain(rest[1]);
     return 2;
+  }
+
+  /** An entity is the character that it names, as text: no sign of markdown, still less of markup. */
+  entity(rest, last) {
+    const found = entity(rest, last);
+    if (found === null) return 0;
+    this.plain(visible(found.text));
+    return found.length;
   }
 
   openCode(rest, last) {
@@ -227,7 +221,7 @@ export class Inline {
 
   placeLink(label, target) {
     const written = target.trim().replace(/\s+(?:"[^"]*"|'[^']*')$/, "").replace(/^<(.*)>$/, "$1");
-    const address = safeAddress(written);
+    const address = safeAddress(decoded(written));
     const element = address ? link(address) : make("span", { class: "no-link", title: "This link was left out: it is none that is safe to follow" });
     const inner = new Inline(element, { links: false });
     inner.append(label);
@@ -252,43 +246,6 @@ export class Inline {
     this.before = written[written.length - 1];
     return written.length;
   }
-}
-
-function closing(text) {
-  let depth = 0;
-  for (let at = 0; at < text.length; at += 1) {
-    if (text[at] === "\\") at += 1;
-    else if (text[at] === "[") depth += 1;
-    else if (text[at] === "]" && (depth -= 1) === 0) return at;
-  }
-  return -1;
-}
-
-function addressEnd(text, from) {
-  let depth = 0;
-  for (let at = from; at < text.length; at += 1) {
-    if (text[at] === "\\") at += 1;
-    else if (text[at] === "(") depth += 1;
-    else if (text[at] === ")" && (depth -= 1) < 0) return at;
-  }
-  return -1;
-}
-
-/** A sentence goes on behind an address: its full stop is not part of it, nor is the bracket around it. */
-function withoutTail(address) {
-  let end = address.length;
-  for (; end > 8; end -= 1) {
-    const char = address[end - 1];
-    if (char === ")" && count(address, "(", end) >= count(address, ")", end)) break;
-    if (!".,;:!?)*_~]".includes(char)) break;
-  }
-  return address.slice(0, end);
-}
-
-function count(text, char, end) {
-  let found = 0;
-  for (let at = 0; at < end; at += 1) if (text[at] === char) found += 1;
-  return found;
 }
 
 function trimCode(element) {

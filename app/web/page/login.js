@@ -2,7 +2,7 @@
 
 import { get, whenSignedOut } from "./api.js";
 import { byId } from "./dom.js";
-import { forgetPerson, token } from "./storage.js";
+import { forgetPerson, signedIn, token } from "./storage.js";
 
 /** Return who uses the page, as `GET /me` says it; ask for a token until there is one that is good. */
 export async function signIn() {
@@ -10,7 +10,10 @@ export async function signIn() {
     try {
       const me = await get("/me");
       if (me.auth !== "none" && !me.user) await askForToken();
-      else return me;
+      else {
+        signedIn(me.user);
+        return me;
+      }
     } catch (error) {
       if (error.status === 401 || error.status === 403) await askForToken(token.get() ? "This token is not accepted. Check that it is complete, or ask for another." : "");
       else {

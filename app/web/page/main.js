@@ -8,7 +8,8 @@ import { Composer } from "./composer.js";
 import { Control } from "./control.js";
 import { byId, icon, say } from "./dom.js";
 import { signIn, watchSignOut } from "./login.js";
-import { attempt, notice } from "./notices.js";
+import { attempt, clearNotices, notice } from "./notices.js";
+import { wakeOutboxes } from "./outbox.js";
 import { Sidebar } from "./sidebar.js";
 import { choice } from "./storage.js";
 import { Stream } from "./stream.js";
@@ -21,7 +22,7 @@ class Page {
     this.control = new Control();
     this.transcript = new Transcript({ again: (text) => this.composer.sendText(text), edit: (message) => this.takeBack(message) });
     this.composer = new Composer({ control: this.control, onSent: () => this.transcript.follow() });
-    this.waiting = new Waiting({ control: this.control, keep: (text) => this.composer.keep(text) });
+    this.waiting = new Waiting({ control: this.control, keep: (text) => this.composer.keepUnsaved(text) });
     this.approvals = new Approvals();
     this.sidebar = new Sidebar(me);
     this.agents = new Agents();
@@ -50,6 +51,7 @@ class Page {
   open(key) {
     if (this.chat?.key === key) return;
     this.stream?.close();
+    clearNotices();
     choice.set("chat", key);
     history.replaceState(null, "", `#/${encodeURIComponent(key)}`); // the address names the chat: it can be gone back to
     const chat = new Chat(key, (what, turnId) => chat === this.chat && this.changed(what, turnId));
@@ -62,7 +64,7 @@ class Page {
       onState: (state, message) => this.linked(chat, state, message),
     });
     void this.load(chat);
-    chat.outbox.resend();
+    chat.outbox.wake();
   }
 
   /** Read the newest turns, and again until that works. */
@@ -83,6 +85,8 @@ class Page {
 
   linked(chat, state, message) {
     if (chat === this.chat) void chat.setLink(state, message);
+    if (state === "live") wakeOutboxes();
+    if (state === "refused" && choice.get("chat") === chat.key) choice.set("chat", null); // the page does not begin there again
   }
 
   changed(what, turnId) {
@@ -92,6 +96,7 @@ class Page {
       this.approvals.show();
       this.waiting.show();
       this.composer.show();
+      this.transcript.settle();
       this.transcript.soon();
       this.sidebar.soon(this.chat.busy);
     } else this.transcript.changed(what, turnId);
@@ -100,6 +105,7 @@ class Page {
 
   key(event) {
     if (event.key !== "Escape" || event.defaultPrevented || event.isComposing || document.querySelector("dialog[open]")) return;
+    if (event.repeat) return; // held down: the one press was meant, and the next would undo it
     if (this.control.escape()) event.preventDefault();
     this.composer.show();
   }

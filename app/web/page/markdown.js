@@ -4,7 +4,7 @@
 // straight into its block. So nothing is ever drawn twice, and a long answer costs what is new of it.
 
 import { codeBlock } from "./code.js";
-import { make } from "./dom.js";
+import { make, visible } from "./dom.js";
 import { Inline } from "./inline.js";
 import { LONGEST_START, indentOf, isRule, withoutMarks } from "./lines.js";
 import { Table, makesTable } from "./table.js";
@@ -25,7 +25,7 @@ export class Markdown {
     let from = 0;
     while (from < text.length) {
       const end = text.indexOf("\n", from);
-      const piece = text.slice(from, end < 0 ? undefined : end).replaceAll("\r", "");
+      const piece = visible(text.slice(from, end < 0 ? undefined : end).replaceAll("\r", ""));
       this.piece(piece);
       if (end < 0) return;
       this.endLine();

@@ -9,7 +9,7 @@ export const MODES = new Map([
   ["INCORPORATE", { name: "Incorporate", does: "Put it in at the next step; nothing is cut off" }],
   ["QUEUE", { name: "Queue", does: "Answer it when the work is done" }],
   ["ROLLBACK", { name: "Roll back", does: "Undo the work, then answer this" }],
-  ["REJECT", { name: "Refuse", does: "Take no message while the agent works" }],
+  ["REJECT", { name: "Reject", does: "Take no message while the agent works" }],
 ]);
 
 export function nameOf(mode) {

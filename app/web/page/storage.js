@@ -10,7 +10,10 @@ function read(store, name) {
   }
 }
 
+let left = false; // the person has gone: what is still on its way writes nothing any more
+
 function write(store, name, value) {
+  if (left) return;
   try {
     if (value === null || value === undefined) store.removeItem(name);
     else store.setItem(name, value);
@@ -46,6 +49,8 @@ export const unsent = {
     }
   },
   keep: (key, messages) => write(guarded(ofTab), `unsent:${key}`, messages.length ? JSON.stringify(messages) : null),
+  /** The chats that have any. */
+  keys: () => Object.keys(guarded(ofTab)).filter((name) => name.startsWith("unsent:")).map((name) => name.slice("unsent:".length)),
 };
 
 /** The token lives as long as the tab. */
@@ -59,10 +64,23 @@ export const choice = {
   set: (name, value) => write(guarded(lasting), name, value),
 };
 
-/** Forget what a person left here, when the person goes: token, drafts, unsent messages, the chat that was open. */
+/** Forget what a person left here: token, drafts, unsent messages, the chat that was open, also in the address. */
 export function forgetPerson() {
+  forget(/^(?:draft:|unsent:|(?:chat|token|user)$)/);
+  left = true;
+}
+
+/** Whoever signs in after somebody else, whose token was not good any more, finds nothing of that person. */
+export function signedIn(user) {
+  const before = read(guarded(ofTab), "user");
+  if (before !== null && before !== user) forget(/^(?:draft:|unsent:|chat$)/);
+  write(guarded(ofTab), "user", user);
+}
+
+function forget(names) {
   memory.clear();
   for (const store of [guarded(lasting), guarded(ofTab)]) {
-    for (const name of Object.keys(store)) if (/^(?:draft:|unsent:|chat$|token$)/.test(name)) store.removeItem(name);
+    for (const name of Object.keys(store)) if (names.test(name)) store.removeItem(name);
   }
+  history.replaceState(null, "", location.pathname);
 }

@@ -98,7 +98,7 @@ export class Stream {
       } catch (error) {
         if (this.closed) return;
         message = error?.status ? error.message : "";
-        if (error?.status === 401 || error?.status === 403) {
+        if (error?.definite || error?.status === 401) {
           this.onState("refused", message);
           return;
         }

@@ -1,6 +1,7 @@
 // Owns the list of turns on the page: draws what changed once a frame, follows the end, pages back, reads answers out.
 
-import { byId, icon, make, say } from "./dom.js";
+import { arrange, byId, icon, make, say } from "./dom.js";
+import { mayGoAgain } from "./outbox.js";
 import { Said, TurnView } from "./turn.js";
 
 const NEAR_PX = 48; // this near to the end counts as at the end
@@ -20,6 +21,7 @@ export class Transcript {
     this.views = new Map();
     this.unsent = new Map();
     this.dirty = new Set();
+    this.gone = new Set(); // turns that ended before they began, of which nothing is said yet
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
     this.toEnd.addEventListener("click", () => this.follow());
     const resized = new ResizeObserver(() => this.stay());
@@ -32,6 +34,7 @@ export class Transcript {
     this.views.clear();
     this.unsent.clear();
     this.dirty.clear();
+    this.gone.clear();
     this.list.replaceChildren();
     this.outbox.replaceChildren();
     this.paging = false;
@@ -110,29 +113,28 @@ export class Transcript {
       this.unsent.delete(id);
     }
     for (const message of outbox.values()) {
-      let node = this.unsent.get(message.message_id);
-      if (!node) {
-        node = new Said();
-        this.unsent.set(message.message_id, node);
-        this.outbox.append(node.element);
-      }
-      node.show(message.content, message.state === "sent" ? "sent" : "sending");
+      const node = this.unsent.get(message.message_id) ?? new Said();
+      this.unsent.set(message.message_id, node);
+      node.show(message.content, message.state);
       this.drawTrouble(node, message);
     }
+    arrange(this.outbox, [...outbox.values()].map((message) => this.unsent.get(message.message_id).element));
   }
 
   drawTrouble(node, message) {
-    node.element.classList.toggle("failed", message.state === "failed");
-    const words = message.state === "failed" ? message.why : message.state === "sending" && message.why ? `${message.why}` : "";
+    const failed = message.state === "failed";
+    const words = message.state === "sent" || !message.why ? "" : failed ? `Not sent. ${message.why}` : message.why;
+    node.element.classList.toggle("failed", failed);
+    if ((node.words ?? "") === words) return; // drawn anew it would be read out again, and lose the focus
+    node.words = words;
     node.trouble?.remove();
     node.trouble = null;
     if (!words) return;
-    node.trouble = make("div", { class: "trouble", role: message.state === "failed" ? "alert" : null }, make("p", {}, words));
-    if (message.state === "failed") {
-      const again = make("button", { class: "quiet", type: "button", on: { click: () => this.chat.outbox.deliver(message.message_id) } }, icon("again"), "Send again");
-      const edit = make("button", { class: "quiet", type: "button", on: { click: () => this.edit(message) } }, icon("edit"), "Edit");
-      node.trouble.append(again, edit);
-    }
+    const { outbox } = this.chat;
+    const button = (name, label, action) => make("button", { class: "quiet", type: "button", on: { click: action } }, icon(name), label);
+    node.trouble = make("div", { class: "trouble", role: failed ? "alert" : null }, make("p", {}, words));
+    if (failed && mayGoAgain(message)) node.trouble.append(button("again", "Send again", () => outbox.send(message)));
+    node.trouble.append(button("edit", "Edit", () => this.edit(message)), button("close", "Discard", () => outbox.drop(message.message_id)));
     node.element.append(node.trouble);
   }
 
@@ -179,8 +181,25 @@ export class Transcript {
   /** An answer is complete: say it once. While it is written, nothing is said. */
   readOut(turnId) {
     const turn = this.chat.turns.get(turnId);
+    if (turn.status === "withdrawn") {
+      this.gone.add(turn);
+      this.settle();
+      return;
+    }
     const answer = turn.entries.findLast((entry) => entry.role === "assistant" && entry.content);
     const words = turn.error ? `The turn failed. ${turn.error}` : turn.status === "completed" ? `Agent: ${answer?.content ?? ""}` : `The turn was ${turn.status.replace("_", " ")}.`;
     say(byId("announcer"), words.slice(0, READ_OUT));
+  }
+
+  /** A turn is gone before it began. Only a status that is as new says whether its messages are gone or held. */
+  settle() {
+    const open = new Set((this.chat.status?.open_turns ?? []).map((turn) => turn.turn_id));
+    for (const turn of this.gone) {
+      if (open.has(turn.turn_id)) continue;
+      this.gone.delete(turn);
+      const held = this.chat.held.some((message) => turn.waited.has(message.message_id));
+      if (held) say(byId("announcer"), "The message that waited is held.");
+      else if (![...turn.waited].some((id) => this.chat.isElsewhere(id))) say(byId("announcer"), "The message that waited was withdrawn.");
+    }
   }
 }

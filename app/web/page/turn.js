@@ -9,6 +9,7 @@ const MARKS = new Map([
   ["sending", { icon: "clock", word: "Sending" }],
   ["sent", { icon: "check", word: "Sent" }],
   ["read", { icon: "checks", word: "Read" }],
+  ["failed", { icon: "alert", word: "Not sent" }],
 ]);
 const ENDINGS = new Map([
   ["interrupted", "Interrupted"],

@@ -4,6 +4,8 @@ import { arrange, byId, icon, iconButton, make, say } from "./dom.js";
 import { nameOf } from "./modes.js";
 import { attempt, notice } from "./notices.js";
 
+const TOO_LATE = "The agent was given that message before you had changed it. Your words are in the message box; Enter does not send them.";
+
 export class Waiting {
   /** `control` stops and resumes; `keep(text)` takes the text of an edit that came too late. */
   constructor({ control, keep }) {
@@ -53,12 +55,14 @@ export class Waiting {
     this.chips.delete(id);
     if (!chip.editor) return;
     this.keep(chip.editor.value);
-    notice("The agent was given that message before you had changed it. Your words are in the message box.");
+    notice(TOO_LATE);
   }
 
   async change(handler, body) {
     const answer = await attempt(() => this.chat.call(handler, body));
-    if (answer?.result === "already_taken") notice("Too late: the agent has this message already.");
+    const late = answer?.result === "already_taken";
+    if (late) notice(body.content ? TOO_LATE : "Too late: the agent has this message already.");
+    if (late && body.content) this.keep(body.content);
   }
 }
 
