@@ -145,7 +145,8 @@ def _plain(fault: OSError) -> str:
     """Return what the system says, without the address that asyncio and TLS put into it."""
     if isinstance(fault, ssl.SSLError):
         return str(fault.reason)
-    return os.strerror(fault.errno) if fault.errno > 0 else str(fault.strerror)
+    number = fault.errno or 0  # below zero: of the search for the host's name
+    return os.strerror(number) if number > 0 else str(fault.strerror)
 
 
 def _from_answer(body: object, status: int, headers: Mapping[str, str], endpoint: Endpoint) -> LLMError:
