@@ -145,7 +145,12 @@ class ChatGateway:
             raise Refused(0, _NO_ANSWER.format(self.url)) from exc
         if not answer.is_success:
             raise _refusal(answer)
-        found: Json = answer.json() if answer.content else {}
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise Refused(400, f"{self.url} is no gateway: check --url or WEB_URL.")
         return found
 
 

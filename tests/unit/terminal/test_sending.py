@@ -134,3 +134,12 @@ def test_an_address_that_is_none(url: str) -> None:
     """Where no gateway can be, the client says so at once, and what an address looks like."""
     with pytest.raises(Refused, match="http://HOST:PORT"):
         ChatGateway(url, "tom")
+
+
+async def test_a_server_that_is_no_gateway(chat: ChatGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    """A web server of another kind is not waited for: the client says that it is no gateway."""
+    page = httpx.MockTransport(lambda _: httpx.Response(200, html="<p>hello</p>"))
+    await chat._http.aclose()
+    chat._http = httpx.AsyncClient(base_url=chat.url, transport=page)
+    assert await pipe.run(chat, ["hello\n"]) == 1
+    assert capsys.readouterr().err == "http://gateway.test is no gateway: check --url or WEB_URL.\nnot sent: hello\n"
