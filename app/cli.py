@@ -6,6 +6,7 @@ It starts no server: the gateway of `make run` is what it talks to.
 import argparse
 import asyncio
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 # Run as a file, the first place of the path is app/ itself, where `import app` finds nothing.
@@ -20,11 +21,12 @@ from app.settings import Settings, explain, get_settings
 from app.terminal import pipe
 from app.terminal.gateway import ChatGateway
 from app.terminal.screen import Screen
-from app.text import printable
+from app.text import clean, printable
 
 
 def main(arguments: list[str]) -> int:
     """Run the client and return the exit code: 0 at the end, 1 when something failed, 2 for a wrong argument."""
+    _accept_any_bytes()
     wanted = _parser().parse_args(arguments)
     try:
         settings = get_settings()
@@ -51,6 +53,13 @@ async def _run(url: str, key: str, token: str | None) -> int:
         return await pipe.run(gateway, sys.stdin)
 
 
+def _accept_any_bytes() -> None:
+    """Let bytes that are no text come in, and text that the terminal cannot show go out, as replacements."""
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def _local_gateway(settings: Settings) -> str:
     """Return the address of the gateway that runs with these settings on this machine."""
     if settings.web_port is None:
@@ -63,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="app/cli.py",
         description="Talk to the agent in a terminal. With pipes: one message a line in, answers out.",
     )
-    parser.add_argument("key", metavar="KEY", help="the chat, usually your name")
+    parser.add_argument("key", metavar="KEY", type=clean, help="the chat, usually your name")
     parser.add_argument("--url", help="the gateway; else WEB_URL, else the one of this machine")
     return parser
 

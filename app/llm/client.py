@@ -5,6 +5,7 @@ Never retries: retries are durable, and made by who calls it.
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
@@ -15,12 +16,14 @@ import httpx2
 from openai import AsyncOpenAI, OpenAIError
 
 from app.errors import LLMError, LLMUnavailable, ReplyTooLong
-from app.llm.failures import LOSING_REDIRECTS, REDIRECTED_TO, Endpoint, reported_error, to_llm_error
+from app.llm.failures import LOSING_REDIRECTS, REDIRECTED_TO, Endpoint, place_of, reported_error, to_llm_error
 from app.llm.pace import Pace
 from app.llm.reply import Draft, Reply
 from app.llm.sse import Event, EventStream
 from app.llm.wire import ToolSpec, to_messages, to_tools
 from app.turns.transcript import Item
+
+logger = logging.getLogger("llm")
 
 DONE = "[DONE]"
 REST_S = 5.0  # from the finish_reason to the usage and the end of the stream; the reply is complete without them
@@ -96,6 +99,7 @@ class LLM:
             if draft.finished and not isinstance(exc, ReplyTooLong):
                 return draft.complete()
             error = to_llm_error(exc, self._endpoint, begun=draft.chars > 0)
+            logger.warning("LLM call failed at %s: %s", place_of(exc, self._endpoint), error.message)
             error.text = draft.text[: self._limits.max_reply_chars]
             raise error from exc
 

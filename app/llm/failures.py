@@ -1,10 +1,13 @@
 """Failures of the LLM server: the one place where foreign exceptions and error objects become ours.
 
-No I/O. Its sentences are read by chat users: a key of MIN_SECRET_CHARS or more is never in them.
+No I/O. Its sentences are read by chat users: a key of MIN_SECRET_CHARS or more is never in them, nor the address of
+the server, which is `place_of` for the log.
 """
 
 import math
+import os
 import re
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +29,7 @@ _TOO_LONG = ("context_length", "context length", "context window", "maximum cont
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit", "insufficient credit", "insufficient balance")
 _WORDS = ("message", "msg", "detail", "error", "title", "reason")  # where servers put what they have to say
 
-
+IN_LOG = "The log of the service has the address."
 CANNOT_BE_SENT = "The request to the LLM server cannot be sent; check that OPENAI_API_KEY has only characters of a key."
 
 
@@ -45,17 +48,19 @@ class Endpoint:
     @property
     def silent(self) -> LLMUnavailable:
         return LLMUnavailable(
-            f"The LLM server {self.server!r} was silent for too long; LLM_TIMEOUT_S is how long it may be."
+            f"The LLM server of the model {self.model!r} was silent for too long; LLM_TIMEOUT_S is how long it may be."
         )
 
     def not_understood(self, what: str, *, begun: bool) -> LLMUnavailable:
-        cure = "" if begun else "; check that OPENAI_BASE_URL names an OpenAI-compatible server"
-        return LLMUnavailable(f"The LLM server {self.server!r} sent what cannot be understood ({what}){cure}.")
+        cure = "" if begun else f"; check that OPENAI_BASE_URL names an OpenAI-compatible server. {IN_LOG.rstrip('.')}"
+        return LLMUnavailable(
+            f"The LLM server of the model {self.model!r} sent what cannot be understood ({what}){cure}."
+        )
 
     def no_llm_server(self, what: str) -> LLMRejected:
         return LLMRejected(
-            f"{self.server!r} answered with {what}, not as an LLM server; check that OPENAI_BASE_URL is the address of "
-            "an OpenAI-compatible server, which often ends with /v1."
+            f"OPENAI_BASE_URL answered with {what}, not as an LLM server; check that it is the address of "
+            f"an OpenAI-compatible server, which often ends with /v1. {IN_LOG}"
         )
 
 
@@ -69,8 +74,7 @@ def to_llm_error(exc: Exception, endpoint: Endpoint, *, begun: bool) -> LLMError
             return exc
         case openai.APIStatusError():
             if exc.status_code in LOSING_REDIRECTS:
-                where = _quoted_address(exc.response.headers.get(REDIRECTED_TO, ""))
-                return endpoint.no_llm_server(f"a redirect ({exc.status_code}) to {where}")
+                return endpoint.no_llm_server(f"a redirect ({exc.status_code}) to another address")
             return _from_answer(exc.body, exc.status_code, exc.response.headers, endpoint)
         case openai.APIConnectionError() | httpx2.HTTPError():
             cause = exc if isinstance(exc, httpx2.HTTPError) else exc.__cause__ or exc
@@ -80,6 +84,14 @@ def to_llm_error(exc: Exception, endpoint: Endpoint, *, begun: bool) -> LLMError
         case UnicodeEncodeError():
             return LLMRejected(CANNOT_BE_SENT)
     return endpoint.not_understood(type(exc).__name__, begun=begun)
+
+
+def place_of(exc: Exception, endpoint: Endpoint) -> str:
+    """Return where the server is, for the log, and where it sent us."""
+    if isinstance(exc, openai.APIStatusError) and exc.status_code in LOSING_REDIRECTS:
+        return f"{endpoint.server!r}, redirected to {_quoted_address(exc.response.headers.get(REDIRECTED_TO, ''))}"
+    fault = _fault_in(exc)
+    return f"{endpoint.server!r} ({fault.strerror})" if fault is not None else repr(endpoint.server)
 
 
 def reported_error(chunk: object, event: str, endpoint: Endpoint) -> LLMError | None:
@@ -100,26 +112,41 @@ def reported_error(chunk: object, event: str, endpoint: Endpoint) -> LLMError | 
 def _from_connection(cause: BaseException, endpoint: Endpoint, *, begun: bool) -> LLMError:
     """Return our error for a connection that could not be made or broke."""
     if isinstance(cause, httpx2.UnsupportedProtocol):
-        return LLMRejected(f"OPENAI_BASE_URL is {endpoint.server!r}; it must begin with http:// or https://.")
+        return LLMRejected(f"OPENAI_BASE_URL must begin with http:// or https://. {IN_LOG}")
     if isinstance(cause, httpx2.LocalProtocolError):
         return LLMRejected(CANNOT_BE_SENT)
     if isinstance(cause, httpx2.TimeoutException) and not isinstance(cause, httpx2.ConnectTimeout):
         return endpoint.silent
     reason = type(cause).__name__
-    deepest: BaseException | None = cause
-    while deepest is not None:  # the system says why: no such host, refused, too many open files
-        if isinstance(deepest, OSError) and deepest.strerror:
-            reason = f"{reason}: {deepest.strerror}"
-            break
-        deepest = deepest.__cause__ or deepest.__context__
+    if (fault := _fault_in(cause)) is not None:
+        reason = f"{reason}: {_plain(fault)}"
     if begun:
         return LLMUnavailable(
-            f"The connection to the LLM server {endpoint.server!r} broke in the middle of its answer ({reason})."
+            f"The connection to the LLM server of the model {endpoint.model!r} broke in the middle of its answer "
+            f"({reason})."
         )
     return LLMUnavailable(
-        f"The connection to the LLM server {endpoint.server!r} failed ({reason}); "
-        "check that it runs and that OPENAI_BASE_URL names it."
+        f"The connection to the LLM server of the model {endpoint.model!r} failed ({reason}); "
+        f"check that it runs and that OPENAI_BASE_URL names it. {IN_LOG}"
     )
+
+
+def _fault_in(cause: BaseException) -> OSError | None:
+    """Return the fault of the system that says why: no such host, refused, too many open files."""
+    deepest: BaseException | None = cause
+    while deepest is not None:
+        if isinstance(deepest, OSError) and deepest.strerror:
+            return deepest
+        deepest = deepest.__cause__ or deepest.__context__
+    return None
+
+
+def _plain(fault: OSError) -> str:
+    """Return what the system says, without the address that asyncio and TLS put into it."""
+    if isinstance(fault, ssl.SSLError):
+        return str(fault.reason)
+    number = fault.errno or 0  # below zero: of the search for the host's name
+    return os.strerror(number) if number > 0 else str(fault.strerror)
 
 
 def _from_answer(body: object, status: int, headers: Mapping[str, str], endpoint: Endpoint) -> LLMError:
@@ -138,7 +165,7 @@ def _from_answer(body: object, status: int, headers: Mapping[str, str], endpoint
     match status:
         case 401:
             return LLMRejected(  # without its words: servers repeat parts of the key in them
-                f"The LLM server {endpoint.server!r} refused our key (401); check OPENAI_API_KEY."
+                f"The LLM server of the model {endpoint.model!r} refused our key (401); check OPENAI_API_KEY. {IN_LOG}"
             )
         case 403:
             return LLMRejected(
@@ -147,8 +174,8 @@ def _from_answer(body: object, status: int, headers: Mapping[str, str], endpoint
             )
         case 404 | 405:
             return LLMRejected(
-                f"The LLM server {endpoint.server!r} does not know the model {endpoint.model!r} or the address "
-                f"({status}); check OPENAI_MODEL and OPENAI_BASE_URL. The server said: {said}"
+                f"The LLM server does not know the model {endpoint.model!r} or the address ({status}); check "
+                f"OPENAI_MODEL and OPENAI_BASE_URL. {IN_LOG} The server said: {said}"
             )
     advice = ""
     if status == 400 and re.search(r"\b(tools?|functions?|stream\w*)\b", signs):

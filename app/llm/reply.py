@@ -16,13 +16,26 @@ from app.values import Stored
 ERROR = "error"  # a finish_reason of some servers, with or without an error object beside it
 
 
+CUT_OFF = "The LLM server ended its answer before it was finished."
+EMPTY = "The LLM gave an empty answer, neither text nor tool calls."
+
+
 class Failure(Stored):
-    """Why a reply is not whole: what an LLMError said. `retry_after_s` is the wait that the server asked for."""
+    """Why a reply is not whole: what an LLMError said. `retry_after_s` is the wait that the server asked for.
+
+    `ended_at` is when, in seconds since 1970; journals of earlier versions do not have it.
+    """
 
     message: str
     error_type: str
     retryable: bool
     retry_after_s: float | None = None
+    ended_at: float | None = None
+
+    @property
+    def advice(self) -> str:
+        """What helps when no attempt has: the sentence itself, which the service reads first, names no cure."""
+        return " Send the message again." if self.message in (CUT_OFF, EMPTY) else ""
 
 
 class Reply(Stored):
@@ -105,7 +118,7 @@ class Draft:
         would be empty too.
         """
         if self._finish_reason is None and not self.done:
-            raise LLMUnavailable("The LLM server ended its answer before it was finished; send the message again.")
+            raise LLMUnavailable(CUT_OFF)
         if self._finish_reason == ERROR:
             raise LLMUnavailable("The LLM server broke its answer off because of an error of its own.")
         if self._empty:
@@ -146,7 +159,7 @@ class Draft:
                 "The LLM used its token limit up before it had answered anything; raise that limit at the LLM server, "
                 "or set a model that thinks less before it answers as OPENAI_MODEL."
             )
-        return LLMUnavailable("The LLM gave an empty answer, neither text nor tool calls; send the message again.")
+        return LLMUnavailable(EMPTY)
 
     def _finish(self) -> Finish:
         if self._finish_reason in (Finish.LENGTH, Finish.CONTENT_FILTER):

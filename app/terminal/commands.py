@@ -3,11 +3,13 @@
 Draws nothing: it gives lines back.
 """
 
+import asyncio
 import uuid
+from collections.abc import Callable
 
 from app.terminal.feed import ChatFeed, Line, lines_of
 from app.terminal.gateway import ChatGateway, Refused
-from app.text import printable
+from app.text import clean, printable, shorten
 from app.turns.modes import Mode
 
 HELP = """\
@@ -21,6 +23,7 @@ Esc stops the agent and holds what waits; Esc again sends all of it, in order.
 /quit                 leave; the agent goes on
 //text                a message that begins with a slash"""
 HISTORY_TURNS = 10
+_SHOWN_CHARS = 60  # of a message that waits here
 
 
 def other_than(mode: str | None) -> str:
@@ -29,16 +32,20 @@ def other_than(mode: str | None) -> str:
 
 
 class Commands:
-    """The commands of one chat. `feed` knows how it is with the chat."""
+    """The commands of one chat. `feed` knows how it is with the chat; `show` gets what is to be said meanwhile."""
 
-    def __init__(self, gateway: ChatGateway, feed: ChatFeed) -> None:
+    def __init__(self, gateway: ChatGateway, feed: ChatFeed, show: Callable[[list[Line]], None]) -> None:
         self._gateway = gateway
         self._feed = feed
+        self._show = show
+        self._unsent: dict[str, str] = {}  # by id: messages without a receipt, in order
+        self._told: set[str] = set()  # those of them of which the person knows that they wait
+        self._in_order = asyncio.Lock()  # fair: who waits first is first
         self.stopping = False  # from a stop until the chat says that nothing runs
 
     async def take(self, text: str, *, other_mode: bool = False) -> list[Line]:
         """Do what a line says and return what to show of it. Errors: none; what went wrong is a line."""
-        text = text.strip()
+        text = clean(text.strip())  # a terminal sends whatever bytes it likes
         try:
             if text.startswith("/") and not text.startswith("//"):
                 return await self._command(*text[1:].partition(" ")[::2])
@@ -48,11 +55,46 @@ class Commands:
             return [Line("error", printable(refused.message))]
         return []
 
+    @property
+    def unsent(self) -> list[str]:
+        """The messages that the chat is not known to have, in order."""
+        return [printable(content) for content in self._unsent.values()]
+
     async def _say(self, content: str, other_mode: bool) -> None:
+        """Send a message behind all that were typed before it, however long the gateway is away."""
         mode = other_than((self._feed.status or {}).get("mode")) if other_mode else None
         message_id = str(uuid.uuid4())
         self._feed.sending(message_id, content)
-        await self._gateway.send(message_id, content, mode=mode)
+        self._unsent[message_id] = content
+        if self._told:
+            self._tell_of_waiting("")
+        async with self._in_order:
+            try:
+                await self._gateway.send(message_id, content, mode=mode, on_trouble=self._tell_of_waiting)
+            except Refused:
+                self._show([Line("error", f"Not sent: {_short(content)}")])
+                self._received(message_id)
+                raise
+            if message_id in self._told:
+                self._show([Line("note", f"Sent: {_short(content)}")])
+            self._received(message_id)
+
+    def _received(self, message_id: str) -> None:
+        """Forget a message that has its answer. A cancelled one stays: nobody knows of it."""
+        del self._unsent[message_id]
+        self._told.discard(message_id)
+
+    def _tell_of_waiting(self, why: str) -> None:
+        """Say once of each message that it waits here."""
+        untold = [message_id for message_id in self._unsent if message_id not in self._told]
+        why = f" ({printable(why)})" if why else ""
+        self._show(
+            [
+                Line("note", f"Not sent yet, tried again until it is: {_short(self._unsent[each])}{why}")
+                for each in untold
+            ]
+        )
+        self._told |= set(untold)
 
     async def escape(self) -> list[Line]:
         """Stop, or if that was done already send what is held."""
@@ -119,3 +161,7 @@ class Commands:
             answer = await self._gateway.call(handler, message_id=message_id)
         taken = answer.get("result") == "already_taken"
         return [Line("error", "Too late: the agent has this message already.")] if taken else []
+
+
+def _short(content: str) -> str:
+    return shorten(printable(content), _SHOWN_CHARS)

@@ -5,21 +5,23 @@ Shows nothing.
 
 import asyncio
 import json
+import math
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from itertools import count
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 import httpx
 
 from app.errors import AgentError
+from app.text import printable
 
 Json = dict[str, Any]
 
 _READ_WITHIN_S = 40.0  # the stream has a ping every 15 s
 _PAUSES_S = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # the last one again and again
-_GIVE_UP_S = 60.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _NO_ANSWER = "{} does not answer. Start the service with `make run`, or name another gateway with --url or WEB_URL."
 
@@ -38,15 +40,18 @@ class Refused(AgentError):
 
 
 class ChatGateway:
-    """The chat `key` at the gateway `url`. Close it, or use it with `async with`."""
+    """The chat `key` at the gateway `url`. Close it, or use it with `async with`.
+
+    Errors: Refused where `url` cannot be the address of a gateway.
+    """
 
     def __init__(self, url: str, key: str, token: str | None = None) -> None:
-        self.url = url.rstrip("/")
+        self.url = _checked(url).rstrip("/")
         self.key = key
         self._path = f"/chats/{quote(key, safe='')}"
         self._http = httpx.AsyncClient(
             base_url=self.url,
-            headers={"authorization": f"Bearer {token}"} if token else {},
+            headers=[(b"authorization", b"Bearer " + token.encode("utf-8", "replace"))] if token else [],
             timeout=httpx.Timeout(10, read=_READ_WITHIN_S),
             trust_env=urlsplit(self.url).hostname not in _LOOPBACK,  # no proxy leads to this machine
         )
@@ -66,21 +71,33 @@ class ChatGateway:
         """Call a handler of the chat. Errors: Refused."""
         return await self._request("POST", f"{self._path}/{handler}", body)
 
-    async def send(self, message_id: str, content: str, *, mode: str | None = None, wait_s: int = 0) -> Json:
+    async def send(
+        self,
+        message_id: str,
+        content: str,
+        *,
+        mode: str | None = None,
+        wait_s: int = 0,
+        on_trouble: Callable[[str], None],
+        give_up_s: float = math.inf,
+    ) -> Json:
         """Send a message until there is a receipt; with its id that is safe. With `wait_s` there may be a `reply`.
 
-        Errors: Refused, after a minute of trying where that could help.
+        `on_trouble` gets why an attempt has failed before there is another one.
+        Errors: Refused where trying again cannot help, or did not for `give_up_s`.
         """
         path = f"{self._path}/messages" + (f"?wait={wait_s}" if wait_s else "")
         body = {"message_id": message_id, "content": content} | ({"mode": mode} if mode else {})
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _GIVE_UP_S
-        for attempt in range(1_000):
+        failing_since: float | None = None  # an attempt may wait for a reply: that is no trouble
+        for attempt in count():
             try:
                 return await self._request("POST", path, body)
             except Refused as refused:
-                if not refused.passing or loop.time() > deadline:
+                failing_since = failing_since or loop.time()
+                if not refused.passing or loop.time() - failing_since >= give_up_s:
                     raise
+                on_trouble(refused.message)
             await _pause(attempt)
         raise AssertionError("unreachable")
 
@@ -128,7 +145,12 @@ class ChatGateway:
             raise Refused(0, _NO_ANSWER.format(self.url)) from exc
         if not answer.is_success:
             raise _refusal(answer)
-        found: Json = answer.json() if answer.content else {}
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise Refused(400, f"{self.url} is no gateway: check --url or WEB_URL.")
         return found
 
 
@@ -146,6 +168,18 @@ async def _events(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[str, str]
             elif not line and data:
                 yield event_id, "\n".join(data)
                 event_id, data = "", []
+
+
+def _checked(url: str) -> str:
+    """Return `url` if it is an address of HTTP. Errors: Refused."""
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL:
+        address = httpx.URL()
+    if address.scheme not in ("http", "https") or not address.host:
+        wanted = "name a gateway with --url or WEB_URL as http://HOST:PORT"
+        raise Refused(400, f"{printable(url)!r} is no address of a gateway: {wanted}.")
+    return url
 
 
 def _refusal(answer: httpx.Response) -> Refused:

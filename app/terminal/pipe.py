@@ -9,36 +9,65 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
-from app.terminal.gateway import ChatGateway
-from app.text import printable
+from app.terminal.gateway import ChatGateway, Refused
+from app.text import clean, printable
 
 WAIT_S = 60  # of one request; then it is asked again, with the same id
+GIVE_UP_S = 60.0  # without the gateway
 
 
 async def run(gateway: ChatGateway, lines: Iterable[str]) -> int:
     """Send each line and print what the agent answers; return the exit code: 1 if an answer has failed.
 
-    Errors: Refused where the gateway does not take a message.
+    A message that the gateway does not take is the last one.
     """
     exit_code = 0
     source = iter(lines)
     while (line := await asyncio.to_thread(next, source, None)) is not None:
-        if not (content := line.strip()):
+        if not (content := clean(line.strip())):
             continue
-        for entry in await _reply(gateway, content):
+        reply = await _reply(gateway, content)
+        if reply is None:
+            return 1
+        for entry in reply:
             if entry["role"] == "assistant" and entry["content"]:
                 print(printable(entry["content"].replace("\r\n", "\n"), keep="\n\t"), flush=True)
             elif entry["role"] == "system":
-                print(printable(entry["content"]), file=sys.stderr, flush=True)
+                _say(entry["content"])
                 exit_code = 1
     return exit_code
 
 
-async def _reply(gateway: ChatGateway, content: str) -> list[dict[str, Any]]:
-    """Send a message and return what its turn said after it, however long that takes."""
+async def _reply(gateway: ChatGateway, content: str) -> list[dict[str, Any]] | None:
+    """Send a message and return what its turn said after it, however long that takes; None if the gateway is away."""
     message_id = str(uuid.uuid4())
-    while True:
-        receipt = await gateway.send(message_id, content, wait_s=WAIT_S)
-        if receipt.get("reply") is not None:
-            reply: list[dict[str, Any]] = receipt["reply"]
-            return reply
+    missing = "not sent"
+    try:
+        # The first one does not wait: with its receipt it is known that the chat has the message.
+        await gateway.send(message_id, content, on_trouble=_Trouble(), give_up_s=GIVE_UP_S)
+        missing = "sent, but its answer was not heard"
+        while True:
+            receipt = await gateway.send(message_id, content, wait_s=WAIT_S, on_trouble=_Trouble(), give_up_s=GIVE_UP_S)
+            if receipt.get("reply") is not None:
+                reply: list[dict[str, Any]] = receipt["reply"]
+                return reply
+    except Refused as refused:
+        _say(refused.message)
+        _say(f"{missing}: {content}")
+        return None
+
+
+class _Trouble:
+    """Says why there is no answer yet, once."""
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def __call__(self, why: str) -> None:
+        if not self._said:
+            _say(f"{why} Trying again for {GIVE_UP_S:g} s…")
+        self._said = True
+
+
+def _say(sentence: str) -> None:
+    print(printable(sentence), file=sys.stderr, flush=True)

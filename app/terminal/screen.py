@@ -21,6 +21,7 @@ from app.terminal.gateway import ChatGateway
 from app.text import printable
 
 _DRAW_EVERY_S = 0.03  # a fast model writes more often than eyes can read
+_LEAVE_WITHIN_S = 1.0
 _LIVE_LINES = 8  # of the line that is being written
 _STYLE = Style.from_dict(
     {
@@ -40,7 +41,7 @@ class Screen:
     def __init__(self, gateway: ChatGateway) -> None:
         self._gateway = gateway
         self._feed = ChatFeed()
-        self._commands = Commands(gateway, self._feed)
+        self._commands = Commands(gateway, self._feed, self._show)
         self._trouble = "Connecting…"
         self._lines: list[Line] = []
         self._other_mode = False
@@ -57,7 +58,10 @@ class Screen:
         self._session.app.timeoutlen = 0.25
 
     async def run(self) -> int:
-        """Show the chat until the person leaves; return the exit code. Errors: Refused where nothing can be shown."""
+        """Show the chat until the person leaves; return the exit code: 1 if a message was not sent.
+
+        Errors: Refused where nothing can be shown.
+        """
         with patch_stdout():
             follow = asyncio.create_task(self._follow())
             draw = asyncio.create_task(self._draw())
@@ -66,11 +70,14 @@ class Screen:
                 await asyncio.wait((follow, prompt), return_when=asyncio.FIRST_COMPLETED)
                 if follow.done():
                     follow.result()  # it ends only with an error
+                if self._commands.unsent:  # one may just be on its way
+                    await asyncio.wait(self._tasks, timeout=_LEAVE_WITHIN_S)
             finally:
                 for task in (follow, draw, prompt, *self._tasks):
                     task.cancel()
                 await asyncio.gather(follow, draw, prompt, *self._tasks, return_exceptions=True)
-        return 0
+                self._print(_formatted(Line("error", f"Not sent: {content}") for content in self._commands.unsent))
+        return 1 if self._commands.unsent else 0
 
     async def _prompt(self) -> None:
         while True:

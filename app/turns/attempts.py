@@ -54,14 +54,15 @@ class Attempts:
             try:
                 reply = await self._attempt()
             except StepFailed as exc:  # how journals of earlier versions tell of a failed attempt
-                failure = exc
+                failure = end = exc
             else:
                 if reply is None or reply.failure is None:
                     return reply if reply is not None and _has_content(reply) else self.salvaged
-                failure, since = StepFailed(**dict(reply.failure)), reply.ended_at
+                failure, since = _step_failed(reply.failure), reply.ended_at
+                end = _step_failed(reply.failure, reply.failure.advice)
             delay_s = self._retry.delay_s(attempt, failure)
             if delay_s is None:
-                raise failure
+                raise end
             if await self._wait(failure.message, since, delay_s):
                 return self.salvaged
         raise AssertionError("unreachable")
@@ -118,6 +119,8 @@ class Attempts:
     def _noted(self, reply: Reply | None) -> Reply | None:
         if reply is not None and (reply.failure is None or _has_content(reply)):
             self._chat.add_usage(reply.usage, reply.started_at, reply.ended_at)
+        elif reply is not None and reply.failure is not None and reply.failure.ended_at is not None:
+            self._chat.add_times(reply.started_at, reply.failure.ended_at)
         if reply is not None and _has_content(reply):
             self.salvaged = reply
         return reply
@@ -158,18 +161,29 @@ def _aborted(started_at: float) -> Reply:
 
 def _failed(exc: Exception, started_at: float) -> Reply:
     """Return the reply that a failed call gave."""
+    ended_at = time.time()
     finish = Finish.LENGTH if isinstance(exc, ReplyTooLong) else Finish.BROKEN
     return Reply(
         item=AssistantItem(content=getattr(exc, "text", ""), finish=finish),
         usage=Usage(calls=1, unmetered_calls=1),
         started_at=started_at,
-        ended_at=time.time(),
+        ended_at=ended_at,
         failure=Failure(
             message=words_of(exc),
             error_type=type(exc).__name__,
             retryable=getattr(exc, "retryable", True),
             retry_after_s=getattr(exc, "retry_after_s", None),
+            ended_at=ended_at,
         ),
+    )
+
+
+def _step_failed(failure: Failure, advice: str = "") -> StepFailed:
+    return StepFailed(
+        failure.message + advice,
+        error_type=failure.error_type,
+        retryable=failure.retryable,
+        retry_after_s=failure.retry_after_s,
     )
 
 

@@ -70,6 +70,10 @@ class ChatLink:
     def add_usage(self, usage: Usage, started_at: float, ended_at: float) -> None:
         """Put an LLM call into the next report."""
         self._usage += usage
+        self.add_times(started_at, ended_at)
+
+    def add_times(self, started_at: float, ended_at: float) -> None:
+        """Put when an LLM call began and ended into the next report: also one that failed says when the turn was."""
         self._started_at = self._started_at or started_at
         self._ended_at = ended_at
 

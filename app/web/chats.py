@@ -59,7 +59,9 @@ async def who_am_i(request: Request) -> Response:
 
 async def chats(request: Request) -> Response:
     """List the caller's chats, the newest first."""
-    limit = _number(request, "limit", default=MAX_LISTED, at_most=MAX_LISTED)
+    limit = _number(request, "limit", default=MAX_LISTED)
+    if not 1 <= limit <= MAX_LISTED:
+        raise Refused(400, f"limit={limit} is not from 1 to {MAX_LISTED}: older chats are not listed.")
     return JSONResponse({"chats": [chat.model_dump() for chat in await list_chats(caller_of(request), limit)]})
 
 
@@ -90,7 +92,7 @@ async def send_message(request: Request) -> Response:
     A client that goes away meanwhile stops nothing.
     """
     key, gateway = chat_of(request), gateway_of(request)
-    wait_s = _number(request, "wait", default=0, at_most=MAX_WAIT_S)
+    wait_s = min(_number(request, "wait", default=0), MAX_WAIT_S)
     message = with_message_id(await body_of(request))
     if not wait_s:
         return JSONResponse(await gateway.ingress.call(key, NEW_MESSAGE, message))
@@ -121,9 +123,11 @@ def _change(handler: str) -> Endpoint:
     return change
 
 
-def _number(request: Request, name: str, *, default: int, at_most: int) -> int:
+def _number(request: Request, name: str, *, default: int) -> int:
     """Return a number of the query. Errors: Refused (400)."""
     text = request.query_params.get(name, str(default))
+    if text.startswith("-") and text[1:].isdecimal():
+        raise Refused(400, f"{name}={text[:20]} must not be negative.")
     if not text.isdecimal() or len(text) > 9:
         raise Refused(400, f"{name}={text[:20]!r} is no whole number")
-    return min(int(text), at_most)
+    return int(text)

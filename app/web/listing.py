@@ -18,7 +18,7 @@ from app.turns.store import SESSION_KEY, turn_key
 from app.web.caller import Caller
 
 MAX_LISTED = 200
-MAX_LOOKED_AT = 2000  # chats of one caller among which the newest are found
+MAX_LOOKED_AT = 2000  # chats of one caller among which the newest are found: the first by key
 _TITLE_CHARS = 80
 _BEGINNING = 4000  # characters of a turn that are read for the title
 _FRESH_S = 1.0
@@ -58,7 +58,11 @@ async def _asked(caller: Caller) -> list[ListedChat]:
         return []
     turns = await query(_turns_of(sessions))
     found = {(row["service_key"], row["key"]): row for row in turns}
-    order = sorted(sessions, key=lambda key: _age(key, sessions[key], found))
+    ended = {key: _ended_at(key, session, found) for key, session in sessions.items()}
+    unknown = [key for key, session in sessions.items() if ended[key] is None and not session.get("open")]
+    if unknown:
+        ended |= {row["service_key"]: float(row["ended_at"]) for row in await query(_runs_of(unknown))}
+    order = sorted(sessions, key=lambda key: (not sessions[key].get("open"), -(ended[key] or 0.0), key))
     return [_listed(key, sessions[key], found) for key in order[:MAX_LISTED]]
 
 
@@ -70,7 +74,7 @@ def _sessions_of(caller: Caller) -> str:
         mine = f" AND (service_key = {quoted(own)} OR starts_with(service_key, {quoted(own + ':')}))"
     return (
         f"SELECT service_key, value_utf8 FROM state WHERE service_name = '{CHAT_SERVICE}' AND key = '{SESSION_KEY}'"  # noqa: S608 - quoted
-        f"{mine} LIMIT {MAX_LOOKED_AT}"
+        f"{mine} ORDER BY service_key LIMIT {MAX_LOOKED_AT}"
     )
 
 
@@ -86,11 +90,23 @@ def _turns_of(sessions: dict[str, Any]) -> str:
     )
 
 
-def _age(key: str, session: Any, found: dict[tuple[str, str], Any]) -> tuple[int, float, str]:
-    """Return where a chat stands in the list: smaller is further up."""
+def _runs_of(keys: list[str]) -> str:
+    """Return the SQL for when chats were last active, for as long as Restate keeps their invocations.
+
+    A turn that ended before any LLM call does not know when that was: handlers have no clock.
+    """
+    return (
+        "SELECT target_service_key AS service_key, max(to_unixtime(modified_at)) AS ended_at "  # noqa: S608 - quoted
+        f"FROM sys_invocation WHERE target_service_name = '{CHAT_SERVICE}' "
+        f"AND target_service_key IN ({', '.join(map(quoted, keys))}) GROUP BY target_service_key"
+    )
+
+
+def _ended_at(key: str, session: Any, found: dict[tuple[str, str], Any]) -> float | None:
+    """Return when the last turn of a chat ended, as far as it knows."""
     row = found.get((key, turn_key(session["last_turn_id"])), {})
     times = re.findall(r'"ended_at":\s*([0-9.]+)', row.get("rest", ""))
-    return (0 if session.get("open") else 1, -float(times[-1]) if times else 0.0, key)
+    return float(times[-1]) if times else None
 
 
 def _listed(key: str, session: Any, found: dict[tuple[str, str], Any]) -> ListedChat:

@@ -72,8 +72,11 @@ async def test_retry_after_is_obeyed(chat: Chat) -> None:
     ("plan", "words"),
     [
         (DOWN, "The LLM server is overloaded or has a fault (500): out of order"),
-        (Plan(text=["Half of"], finish_reason=None, done=False), "ended its answer before it was finished"),
-        (Plan(text=()), "The LLM gave an empty answer"),
+        (
+            Plan(text=["Half of"], finish_reason=None, done=False),
+            "ended its answer before it was finished. Send the message again.",
+        ),
+        (Plan(text=()), "neither text nor tool calls. Send the message again."),
         (Plan(raw=["{not json"]), "sent what cannot be understood"),
         (Plan(text=["Half of"], break_after=1), "The connection to the LLM server"),
     ],
@@ -87,6 +90,7 @@ async def test_lasting_passing_fault_fails_the_turn(chat: Chat, plan: Plan, word
 
     assert sentence.startswith("The turn failed: ")
     assert words in sentence
+    assert (await chat.turn(1))["ended_at"] is not None, "the list of chats cannot tell how old it is"
     assert len(chat.requests) == 3
     assert "Traceback" not in sentence
     assert "test-key" not in sentence

@@ -121,6 +121,13 @@ class TestWaits:
         assert before + 3 < datetime.fromisoformat(shown["until"]).timestamp() < time.time() + 5
         assert (await chat.idle())[-1] == ("assistant", "Fine.", "completed")
 
+    async def test_advice_comes_with_the_end(self, chat: Chat) -> None:
+        """While the service tries again by itself, the reason does not ask the user to."""
+        chat.script(Plan(text=()), OK)
+        await chat.say("first")
+        assert (await waiting(chat))["reason"] == "The LLM gave an empty answer, neither text nor tool calls."
+        assert (await chat.idle())[-1] == ("assistant", "Fine.", "completed")
+
     async def test_not_waiting_is_not_shown(self, chat: Chat) -> None:
         """A turn that works has no `waiting_for`."""
         chat.script(Plan(text=["a", "b"], gap_s=0.5))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import pytest_asyncio
 
 from app.hosting.stack import ROOT
+from app.web.listing import _runs_of
 from tests.integration.conftest import SETTINGS
 from tests.support.eventually import eventually
 from tests.support.gateway import ALICE, BOB, TOKENS, bearer
@@ -180,6 +182,14 @@ async def test_the_list_has_ones_own_chats(web: Web) -> None:
 
     await eventually(listed)
     assert len((await web.get("/chats?limit=1")).json()["chats"]) == 1
+
+
+async def test_the_list_knows_when_restate_was_active(web: Web) -> None:
+    """Restate's own times of a chat can be asked for: those of a turn that knows none."""
+    await web.say(web.key(), "hello", "?wait=20")
+    rows = await web.restate.query(_runs_of([web.key()]))
+    assert [row["service_key"] for row in rows] == [web.key()]
+    assert abs(float(rows[0]["ended_at"]) - time.time()) < 120
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import httpx2
 import openai
 import pytest
 import pytest_asyncio
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, NotFoundError
 
 from tests.protocols.conftest import Site
 from tests.support.chat import Chat
@@ -58,6 +58,13 @@ async def stream(client: AsyncOpenAI, content: str, **headers: str) -> list[str]
 async def test_the_models(client: AsyncOpenAI) -> None:
     """The agent is the one model."""
     assert [model.id async for model in client.models.list()] == [MODEL]
+
+
+async def test_one_model(client: AsyncOpenAI) -> None:
+    """The model can be asked for by its name; any other is not there, in the shape of OpenAI's errors."""
+    assert (await client.models.retrieve(MODEL)).id == MODEL
+    with pytest.raises(NotFoundError, match="the only one is"):
+        await client.models.retrieve("gpt/5")
 
 
 async def test_an_answer(client: AsyncOpenAI, chat: Chat) -> None:

@@ -130,7 +130,10 @@ class Terminal:
         return "\n".join(self._screen.lines) + "\n"
 
     def type(self, keys: str) -> None:
-        os.write(self._ours, keys.encode())
+        self.type_bytes(keys.encode())
+
+    def type_bytes(self, keys: bytes) -> None:
+        os.write(self._ours, keys)
 
     async def shows(self, *texts: str, timeout_s: float = 20) -> None:
         """Wait until all of these were drawn."""

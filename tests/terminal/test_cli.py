@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from app.hosting.stack import ROOT
 from tests.support.llm_server import Call, LLMServer, Plan
-from tests.support.process import bare_environment
+from tests.support.process import bare_environment, free_port
 from tests.support.terminal import Terminal
 from tests.support.web_stack import Held, Stack, running_stack
 
@@ -52,14 +52,15 @@ async def terminal(stack: Stack, key: str, tmp_path: Path) -> AsyncIterator[Term
         await terminal.close()
 
 
-async def piped(stack: Stack, key: str, folder: Path, lines: str, **env: str) -> tuple[int, str, str]:
+async def piped(stack: Stack, key: str, folder: Path, lines: str | bytes, **env: str) -> tuple[int, str, str]:
     """Run the client with pipes; return its exit code and what it wrote."""
     environment = bare_environment(**{"WEB_URL": stack.url, "WEB_TOKEN": TOKEN} | env)
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         *CLI, key, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, cwd=folder
     )
-    out, err = await asyncio.wait_for(process.communicate(lines.encode()), 60)
+    given = lines.encode() if isinstance(lines, str) else lines
+    out, err = await asyncio.wait_for(process.communicate(given), 60)
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()
 
@@ -68,6 +69,19 @@ async def test_pipes(stack: Stack, key: str, tmp_path: Path) -> None:
     """One message a line goes in, answers come out in order, and nothing else."""
     stack.script(Plan(text=["one"]), Plan(text=["two\nlines"]))
     assert await piped(stack, key, tmp_path, "first\n\nsecond\n") == (0, "one\ntwo\nlines\n", "")
+
+
+async def test_pipes_take_any_bytes(stack: Stack, key: str, tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 become replacements, and what follows them is sent."""
+    stack.script(Plan(text=["one"]), Plan(text=["two"]))
+    assert await piped(stack, key, tmp_path, b"caf\xe9\nnext\n") == (0, "one\ntwo\n", "")
+
+
+async def test_pipes_refuse_nonsense_at_once(stack: Stack, key: str, tmp_path: Path) -> None:
+    """An address that is none ends the client with a sentence that says what one looks like."""
+    code, out, err = await piped(stack, key, tmp_path, "hi\n", WEB_URL="localhost:1")
+    assert (code, out) == (1, "")
+    assert "http://HOST:PORT" in err
 
 
 async def test_pipes_get_no_control_characters(stack: Stack, key: str, tmp_path: Path) -> None:
@@ -154,16 +168,35 @@ async def test_leaving(terminal: Terminal) -> None:
 
 
 async def test_the_service_restarts(stack: Stack, terminal: Terminal) -> None:
-    """While the service is away the client says so; then it goes on, and what was typed meanwhile is sent."""
+    """While the service is away the client says so; then it goes on, and what was typed meanwhile is sent in order."""
     stack.script(Plan(text=["before"]))
     terminal.type("one\r")
     await terminal.shows("before\n")
     stack.service.kill9()
     await terminal.shows("Connecting again")
     terminal.type("two\r")
+    await terminal.shows("Not sent yet, tried again until it is: two")
+    terminal.type("three\r")
+    await terminal.shows("Not sent yet, tried again until it is: three")
     await stack.service.start()
-    await terminal.shows("› two", "answer to:", timeout_s=40)
+    await terminal.shows("Sent: two", "Sent: three", "› two", "› three", "answer to:", timeout_s=40)
+    assert terminal.text.index("› two") < terminal.text.index("› three")
     assert terminal.text.count("before\n") == 1
+
+
+async def test_leaving_in_an_outage(tmp_path: Path) -> None:
+    """Who leaves while the gateway is away reads what was not sent; bytes that are no text do no harm."""
+    terminal = Terminal([*CLI, "tom", "--url", f"http://127.0.0.1:{free_port()}"], bare_environment(), tmp_path)
+    try:
+        await terminal.shows("Connecting again")
+        terminal.type_bytes(b"caf\xe9 one\r")
+        await terminal.shows("Not sent yet")
+        terminal.type("/quit\r")
+        assert await terminal.ends() == 1
+        await terminal.shows("Not sent: caf\ufffd one")
+        assert "Traceback" not in terminal.text
+    finally:
+        await terminal.close()
 
 
 async def test_no_gateway(tmp_path: Path) -> None:

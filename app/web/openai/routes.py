@@ -46,6 +46,7 @@ def routes() -> list[Route]:
     """Return the routes of the endpoint."""
     return [
         Route("/v1/models", list_models, methods=["GET"]),
+        Route("/v1/models/{id:path}", show_model, methods=["GET"]),
         Route("/v1/chat/completions", complete, methods=["POST"]),
     ]
 
@@ -69,6 +70,15 @@ def with_openai_errors(endpoint: Endpoint) -> Endpoint:
 async def list_models(_request: Request) -> Response:
     """List the agent as the one model."""
     return JSONResponse(models())
+
+
+@with_openai_errors
+async def show_model(request: Request) -> Response:
+    """Show the agent as a model. Errors: Refused (404) for any other."""
+    for model in models()["data"]:
+        if model["id"] == request.path_params["id"]:
+            return JSONResponse(model)
+    raise Refused(404, f"There is no model {request.path_params['id'][:80]!r} here: the only one is {MODEL!r}.")
 
 
 @with_openai_errors

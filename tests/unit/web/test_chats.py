@@ -107,6 +107,31 @@ async def test_a_wrong_page_is_refused(query: str, restate: FakeIngress) -> None
     assert restate.calls == []
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/chats?limit=0", "from 1 to 200"),
+        ("/chats?limit=201", "from 1 to 200"),
+        ("/chats?limit=-1", "must not be negative"),
+        ("/chats?limit=x", "no whole number"),
+    ],
+)
+async def test_a_wrong_length_of_the_list_is_refused(path: str, words: str, restate: FakeIngress) -> None:
+    """A list is as long as was asked for, or the answer says how long it may be."""
+    async with gateway(restate) as http:
+        answer = await http.get(path)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]["message"]
+
+
+async def test_a_wait_is_not_negative(restate: FakeIngress) -> None:
+    """A wait below zero is refused for what it is, and no message is sent."""
+    async with gateway(restate) as http:
+        answer = await http.post("/chats/a/messages?wait=-1", json={"content": "x"})
+    assert (answer.status_code, "must not be negative" in answer.json()["error"]["message"]) == (400, True)
+    assert restate.calls == []
+
+
 async def test_every_message_has_an_id(restate: FakeIngress) -> None:
     """A message without an id gets one, and keeps one that it has."""
     async with gateway(restate) as http:

@@ -79,3 +79,32 @@ async def test_the_list_is_made_of_sessions_and_turns(monkeypatch: pytest.Monkey
     assert len(found[2].title) == 81
     assert await list_chats(caller(None), 2) == found[:2]
     assert len(asked) == 2, "asked again within a second"
+
+
+async def test_a_turn_that_knows_no_time_stands_where_its_invocation_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chat whose last turn ended before any LLM call is listed by the time that Restate knows, not below all."""
+    sessions = {key: {"last_turn_id": 1, "open": []} for key in ("old", "failed", "forgotten", "new")}
+    times = {"old": 5.0, "new": 9.0}
+    asked = []
+
+    async def query(sql: str) -> list[dict[str, Any]]:
+        asked.append(sql)
+        if "sys_invocation" in sql:
+            return [{"service_key": "failed", "ended_at": 7}]
+        if "substr" in sql:
+            return [
+                {
+                    "service_key": key,
+                    "key": "turn/1",
+                    "beginning": "{}",
+                    "rest": f'"ended_at":{times.get(key, "null")}}}',
+                }
+                for key in sessions
+            ]
+        return [{"service_key": key, "value_utf8": json.dumps(session)} for key, session in sessions.items()]
+
+    monkeypatch.setattr(listing, "query", query)
+
+    assert [chat.key for chat in await list_chats(caller(None), 10)] == ["new", "failed", "old", "forgotten"]
+    assert "IN ('failed', 'forgotten')" in asked[2], "asked for more than it needs"
+    assert f"ORDER BY service_key LIMIT {listing.MAX_LOOKED_AT}" in asked[0]
