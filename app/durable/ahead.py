@@ -23,11 +23,17 @@ class ResultAhead(BaseException):
 class ResultsAhead:
     """The SDK's channel of input, which raises what was told when the SDK has sent it off."""
 
-    def __init__(self, ctx: Context) -> None:
-        attempt = cast(ServerInvocationContext, ctx)
-        self._receive = attempt.receive
+    def __init__(self, receive: Any) -> None:
+        self._receive = receive
         self._told: collections.deque[ResultAhead] = collections.deque()
-        attempt.receive = cast(Any, self)
+
+    @classmethod
+    def of(cls, ctx: Context) -> "ResultsAhead":
+        """Return the channel of an attempt, which has one of these from here on."""
+        attempt = cast(ServerInvocationContext, ctx)
+        if not isinstance(attempt.receive, cls):
+            attempt.receive = cast(Any, cls(attempt.receive))
+        return cast(ResultsAhead, attempt.receive)
 
     def tell(self, durable: RestateDurableFuture[bytes], result: bytes) -> None:
         """Say, inside of the closure of a step, what it is about to return."""

@@ -106,7 +106,7 @@ class _Attempt(Generic[T]):
         self._running: asyncio.Task[Any] | None = None  # on the real loop, only in the process that runs the action
         loop = current_loop()
         self._ends = ends
-        self._ahead = ResultsAhead(loop.ctx) if ends is not None else None
+        self._ahead = ResultsAhead.of(loop.ctx) if ends is not None else None
         self._durable = loop.ctx.run_typed(name, self._run, RunOptions(serde=BytesSerde()))
         self._recorded = loop.wait_for(self._durable)
 
