@@ -16,9 +16,10 @@ NOT_PASTED = {
 }
 
 NO_COMMANDS = {
+    "jsonc": "a file that names servers which are not installed here; tests/integration/mcp has such files",
     "mermaid": "a diagram",
     "nginx": "the configuration of a proxy that is not installed here",
-    "shell-session": "a story of several terminals; test_main.py and test_rollout.py run its commands",
+    "shell-session": "a story of several terminals or of an installation; tests of their own run its commands",
 }
 
 
