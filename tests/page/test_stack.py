@@ -159,6 +159,7 @@ async def test_send_now(stack: Stack, open_page: OpenPage, key: str) -> None:
     page = await at_chat(open_page, stack, key)
     await say(page, "first")
     await expect(turn(page, 1).locator(".markdown")).to_have_text("Once upon")
+    await working(page)
     await say(page, "later", "Queue")
     await say(page, "now", "Queue")
     await page.locator(".chip", has_text="now").get_by_role("button", name="Send now").click()

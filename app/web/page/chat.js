@@ -248,8 +248,10 @@ export class Chat {
     return post(chatPath(this.key, handler), body);
   }
 
+  /** Whether a turn is open; its text may be here before the status that tells of it. */
   get busy() {
-    return Boolean(this.status?.busy);
+    const known = this.status?.last_turn_id ?? 0;
+    return Boolean(this.status?.busy) || [...this.turns.values()].some((turn) => turn.status === "running" && turn.turn_id > known);
   }
 
   /** Messages that wait behind the open turns, in order. */
