@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from app.errors import UsageError
 from app.hosting.stack import find_restate_server
+from tests.support.missing import missing
 from tests.support.restate_server import RestateServer
 from tests.support.service import MAIN, Service
 
@@ -19,9 +20,7 @@ def restate_binary() -> str:
     try:
         return find_restate_server(os.environ.get("RESTATE_SERVER"))
     except UsageError as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(error.message)
+        missing(error.message)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=[False, True], ids=["normal", "always-replay"])

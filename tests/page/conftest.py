@@ -1,6 +1,5 @@
 """A browser for the page, a stub of the gateway, and a page that is open at it."""
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.page.stub_gateway import StubGateway
+from tests.support.missing import missing
 
 CHROMIUM = Path("/usr/bin/chromium")  # Debian's; Playwright's own browsers are not downloaded
 HARMLESS = (
@@ -24,10 +24,7 @@ OpenPage = Callable[..., Awaitable[Page]]
 def chromium() -> str:
     """The path of Chromium; without one the test is skipped on a laptop and fails in CI."""
     if not CHROMIUM.exists():
-        reason = f"{CHROMIUM} is not there: apt-get install chromium"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing(f"{CHROMIUM} is not there: apt-get install chromium")
     return str(CHROMIUM)
 
 

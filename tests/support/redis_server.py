@@ -5,10 +5,10 @@ import shutil
 import signal
 from pathlib import Path
 
-import pytest
 import redis.asyncio as redis
 
 from tests.support.eventually import eventually
+from tests.support.missing import missing
 from tests.support.process import Process, bare_environment, free_port
 
 
@@ -16,10 +16,7 @@ def find_redis_server() -> str:
     """Return the path of redis-server or valkey-server; without one the test is skipped on a laptop, fails in CI."""
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     if found is None:
-        reason = "no redis-server: Debian and Ubuntu have it in the package redis-server"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing("no redis-server: Debian and Ubuntu have it in the package redis-server")
     return found
 
 

@@ -19,6 +19,7 @@ pytest.importorskip("mcp", reason="the extra `mcp` is not installed: pip install
 
 from app.mcp.servers import McpServers
 from tests.support.mcp_servers import call, connected, settings_file
+from tests.support.missing import missing
 
 NPM = ("@modelcontextprotocol/server-everything", "@modelcontextprotocol/server-filesystem")
 PYPI = ("mcp-server-time", "mcp-server-fetch")
@@ -26,14 +27,14 @@ INSTALL_S = 240
 
 
 def installed(command: list[str], folder: Path) -> None:
-    """Run an installer, or skip the test with the last thing that it said."""
+    """Run an installer; if it fails, the test is as `missing` says, with the last thing that it said."""
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=INSTALL_S, check=False)
     except subprocess.TimeoutExpired:
-        pytest.skip(f"{command[0]} was not done within {INSTALL_S} s")
+        missing(f"{command[0]} was not done within {INSTALL_S} s")
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        pytest.skip(f"{' '.join(command[-2:])} cannot be installed here: {said}")
+        missing(f"{' '.join(command[-2:])} cannot be installed here: {said}")
 
 
 @pytest.fixture(scope="module")
