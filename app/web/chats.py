@@ -3,6 +3,7 @@
 Handlers decide; what they answer is passed on.
 """
 
+import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from app.text import clean_data
 from app.turns.protocol import HistoryRequest
 from app.values import problems_of
 from app.web.caller import caller_of, chat_of
@@ -105,12 +107,26 @@ async def send_message(request: Request) -> Response:
 async def body_of(request: Request) -> Any:
     """Return the body, which is a JSON object. Errors: Refused (400)."""
     try:
-        body = from_json(await request.body(), allow_inf_nan=False)
-    except ValueError as exc:
+        body = _parsed(await request.body())
+    except (ValueError, RecursionError) as exc:
         raise Refused(400, f"The body is no JSON: {exc}. Send {{}} where there is nothing to say.") from exc
     if not isinstance(body, dict):
         raise Refused(400, "The body must be a JSON object: send {} where there is nothing to say.")
     return body
+
+
+def _parsed(body: bytes) -> Any:
+    """Return what JSON says. Half of an emoji, which browsers send as an escape, becomes U+FFFD as everywhere."""
+    try:
+        return from_json(body, allow_inf_nan=False)
+    except ValueError as exc:
+        if "hex escape" not in str(exc):
+            raise
+        return clean_data(json.loads(body, parse_constant=_refuse))
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _change(handler: str) -> Endpoint:

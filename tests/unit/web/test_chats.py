@@ -99,6 +99,18 @@ async def test_private_handlers_have_no_route(restate: FakeIngress) -> None:
     assert restate.calls == []
 
 
+async def test_half_an_emoji_is_sent_on(restate: FakeIngress) -> None:
+    """A lone surrogate, as browsers write it, becomes U+FFFD; nesting without end behind it is refused."""
+    headers = {"content-type": "application/json"}
+    async with gateway(restate) as http:
+        sent = await http.post("/chats/a/set_mode", content=rb'{"mode": "a \ud800 b"}', headers=headers)
+        deep = rb'{"mode": "\ud800", "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+        refused = await http.post("/chats/a/set_mode", content=deep, headers=headers)
+    assert sent.status_code == 200, sent.text
+    assert [call[2] for call in restate.calls] == [{"mode": "a \ufffd b"}]
+    assert refused.status_code == 400
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=x", "before_turn=-1", "limit=201", "nothing=1"])
 async def test_a_wrong_page_is_refused(query: str, restate: FakeIngress) -> None:
     """A page of the history that cannot be is refused with what is wrong."""
