@@ -159,7 +159,7 @@ async def test_a_change_needs_an_object(body: bytes, restate: FakeIngress) -> No
 
 
 @pytest.mark.parametrize(
-    "value", [b"NaN", b"-Infinity", b"1e999", rb'"\ud83d"', b"9" * 5000, b"[" * 10_000 + b"]" * 10_000, b"01", b"'a'"]
+    "value", [b"NaN", b"-Infinity", b"1e999", b"9" * 5000, b"[" * 10_000 + b"]" * 10_000, b"01", b"'a'"]
 )
 async def test_what_json_cannot_carry_is_refused(value: bytes, restate: FakeIngress) -> None:
     """Values that one reader of JSON takes and another does not are 400, not a bug."""
