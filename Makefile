@@ -29,8 +29,10 @@ server: $(VENV)/.run $(ENGINE) ## Start the Restate server alone, with the chats
 
 # CI names another: one that gives failed tests a second look.
 PYTEST := pytest
+# The tests wait more than they compute; who shares the machine with other work says JOBS=1.
+JOBS := 3
 test: check $(ENGINE) $(CLIENTS) ## Prove it: style, types, and every test that needs no Docker
-	$(BIN)/python -m $(PYTEST) --ignore=tests/container
+	$(BIN)/python -m $(PYTEST) --numprocesses=$(JOBS) --dist=worksteal --ignore=tests/container
 
 check: $(VENV)/.dev ## Check style and types; changes nothing
 	$(BIN)/ruff format --check
