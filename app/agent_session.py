@@ -4,6 +4,7 @@ Owns what a turn does; what the chat becomes by it is decided by ChatService, to
 """
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -32,7 +33,8 @@ from app.text import shorten, words_of
 from app.tools import TOOLS
 from app.turns.addresses import AGENT_SESSION, FORGET, PROBE, RUN, SETTLE, SETTLE_TURN
 from app.turns.approval.asking import approval_of
-from app.turns.attempts import Attempts
+from app.turns.calls.attempts import Attempts
+from app.turns.calls.head_start import Tell, head_starts
 from app.turns.context import window
 from app.turns.link import ChatLink
 from app.turns.memory import Memory, Remembered, last_writer, load_memory, memory_of, save_memory
@@ -65,6 +67,14 @@ ALL_TOOLS = AllTools(TOOLS)
 PROBE_TIME = timedelta(minutes=10)  # long, as each one leaves a trace at the run; a dead run shows within 10 ms
 
 
+async def ask_llm(seen: Sequence[Item], tell: Tell) -> Reply:
+    """Ask the LLM to go on after `seen`, with the tools that there are now."""
+    return await get_llm().complete(seen, await ALL_TOOLS.specs(), tell)
+
+
+head_starts.serve(ask_llm)
+
+
 @private_handler(agent_session, RUN, enable_lazy_state=False)
 async def run(ctx: ObjectContext, start: TurnStart) -> TurnResult:
     """Run one turn: call the LLM and the tools it asks for until it has answered or is told to end."""
@@ -84,6 +94,7 @@ async def settle(ctx: ObjectContext, ref: TurnRef) -> None:
 @private_handler(agent_session, FORGET)
 async def forget(ctx: ObjectContext) -> None:
     """Erase what the runs of the chat remember."""
+    head_starts.forget(ctx.key())
     ctx.clear_all()
 
 
@@ -160,7 +171,7 @@ class TurnRun:
                 end = await self._chat.complete(memory.digest)
                 if end.closed is not None:
                     if end.closed is not TurnStatus.WITHDRAWN:
-                        save_memory(self._ctx, memory, self._stored)
+                        self._save(memory)
                     return end.closed
                 messages = end.messages
             if messages:
@@ -212,27 +223,21 @@ class TurnRun:
             self._end(status)
             return
         if not must_undo:
-            self._remember(status)
+            self._save(self._memory_with_this_turn(interrupted=status is TurnStatus.INTERRUPTED))
             return
         self._end(status, undone=await undo(self._done, self._chat.name))
 
-    def _remember(self, status: TurnStatus) -> None:
-        """Remember a turn whose end the chat has."""
+    def _save(self, memory: Memory) -> None:
+        """Save what the next turn remembers; not of a turn in doubt about what it was given: the next one asks then."""
         if not self._chat.in_doubt:
-            memory = self._memory_with_this_turn(interrupted=status is TurnStatus.INTERRUPTED)
             save_memory(self._ctx, memory, self._stored)
+            head_starts.remember(self._key, memory)
 
     def _end(self, status: TurnStatus, error: str | None = None, undone: tuple[Undone, ...] = ()) -> None:
-        """Report the end of the turn, then remember it: the memory is never ahead of the chat.
-
-        A turn that does not know what the chat has given it is not remembered; the next one asks the chat.
-        """
-        if self._chat.in_doubt:
-            self._chat.end(status, error, "", undone)
-            return
+        """Report the end of the turn, then remember it: the memory is never ahead of the chat."""
         memory = self._memory_with_this_turn(interrupted=status is TurnStatus.INTERRUPTED)
-        self._chat.end(status, error, memory.digest, undone)
-        save_memory(self._ctx, memory, self._stored)
+        self._chat.end(status, error, "" if self._chat.in_doubt else memory.digest, undone)
+        self._save(memory)
 
     async def _iterate(self) -> None:
         """Call the LLM once, and the tools it asks for."""
@@ -261,7 +266,7 @@ class TurnRun:
         async def complete() -> Reply:
             with self._teller.call(len(items), read) as tell:
                 seen = window(self._history, items, budget_tokens=get_settings().context_tokens)
-                return await get_llm().complete(seen, await ALL_TOOLS.specs(), tell)
+                return await head_starts.reply(self._key, self._start.turn_id, seen, tell, ask_llm)
 
         attempts = Attempts(
             self._chat, complete, max_attempts=self._start.limits.llm_attempts, ends_at_once=not reversible(self._done)

@@ -9,9 +9,10 @@ from datetime import timedelta
 
 from restate import ObjectContext, ObjectSharedContext
 
-from app.durable import abort_now, get_logger, is_here
+from app.durable import abort_now, get_logger, is_here, replaying
 from app.settings import Settings
 from app.turns.addresses import PROBE, RUN, SETTLE, decision_name, ring_name
+from app.turns.calls.head_start import head_starts
 from app.turns.control import Cancel, Decide, Effect, OpenTurn, Probe, RingDoorbell, RingRun, Settle, Start
 from app.turns.conversation import Conversation
 from app.turns.protocol import Limits, ProbeRequest, Ring, TurnRef, TurnStart
@@ -32,6 +33,7 @@ async def _do(ctx: ObjectContext, conversation: Conversation, effect: Effect, se
     match effect:
         case Cancel(invocation_id):
             abort_now(invocation_id, "cancellation")
+            head_starts.drop(ctx.key())
             ctx.cancel_invocation(invocation_id)
         case RingRun(invocation_id, number, steer, content):
             if steer:
@@ -51,6 +53,8 @@ async def _do(ctx: ObjectContext, conversation: Conversation, effect: Effect, se
             logger.info("Starting new agent run for %s (turn %d)", ctx.key(), turn_id)
             items = tuple(UserItem(message_id=m.message_id, content=m.content) for m in messages)
             start = TurnStart(turn_id=turn_id, limits=_limits(settings), messages=items, memory=memory)
+            if not replaying():
+                head_starts.expect(ctx.key(), start)
             run = RUN.send(ctx, ctx.key(), start)
             conversation.started(turn_id, await run.invocation_id())
 

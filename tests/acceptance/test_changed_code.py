@@ -21,7 +21,7 @@ from tests.support.service import Service
 ANSWERED_WITHIN_S = 20  # 2 s are usual; the rest is for busy machines
 MODES = ["INTERRUPT", "ROLLBACK", "INCORPORATE", "STEER", "QUEUE"]
 TOOL = "app/tools/execute_task.py"
-LLM_CALL = ("app/turns/attempts.py", 'step("LLM call"', 'step("another name"')
+LLM_CALL = ("app/turns/calls/attempts.py", 'step("LLM call"', 'step("another name"')
 TOOL_STEP = (TOOL, 'step("execute_task"', 'step("another name"')
 ENDS_EARLIER = (
     "app/agent_session.py",

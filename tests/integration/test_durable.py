@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections import Counter
 
-from app.turns.attempts import WORD_S
+from app.turns.calls.attempts import WORD_S
 from tests.support.eventually import eventually
 from tests.support.probe import Probe
 

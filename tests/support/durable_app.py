@@ -23,7 +23,7 @@ import restate
 from app.durable import RetryPolicy, abort_now, condition, current_loop, get_logger, run_durably, step, wait_for
 from app.errors import DeterminismError, StepFailed
 from app.llm import Reply
-from app.turns.attempts import Attempts
+from app.turns.calls.attempts import Attempts
 from app.turns.link import ChatLink
 from app.turns.transcript import AssistantItem, Finish, Usage
 

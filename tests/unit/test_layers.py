@@ -34,7 +34,7 @@ LAYERS = (
     ("turns.waiting", "turns.approval"),
     ("turns.conversation",),
     ("turns.store", "turns.link"),
-    ("turns.effects", "turns.attempts", "turns"),
+    ("turns.effects", "turns.calls", "turns"),
     ("mcp",),  # of the turns it knows nothing
     ("chat", "agent_session"),  # neither imports the other: they know each other's addresses
     # Background agents: what is said and declared, where handlers are, what runs, who comes in from outside.
