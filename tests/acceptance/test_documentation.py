@@ -30,9 +30,9 @@ def reason_not_to_paste(block: Block) -> str | None:
 
 
 @pytest_asyncio.fixture
-async def reader(tmp_path: Path, restate_binary: str) -> AsyncIterator[Reader]:
-    """A newcomer with a fresh clone."""
-    reader = Reader(tmp_path, restate_binary)
+async def reader(tmp_path_factory: pytest.TempPathFactory, restate_binary: str) -> AsyncIterator[Reader]:
+    """A newcomer with a fresh clone, whose path leaves room for that of a socket."""
+    reader = Reader(tmp_path_factory.mktemp("reader"), restate_binary)
     reader.make_clone()
     yield reader
     await reader.close()
