@@ -1,0 +1,73 @@
+"""The application with a background agent of a test beside its own. Run as a file, in place of `app/main.py`."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+# Run as a file, the first place of the path is this folder.
+if not __package__:
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from pydantic import BaseModel
+
+import app.agents
+from app.background import agent, condition, log
+from app.chat_agents import chat
+from app.errors import UsageError
+
+
+class Saying(BaseModel):
+    """What to send into the chat: `text` with the number behind it, so many times."""
+
+    text: str
+    times: int = 1
+    mode: str | None = None
+
+
+class Named(BaseModel):
+    """What a parrot begins with."""
+
+    name: str
+
+
+@agent.defn()
+class Parrot:
+    """Says in its chat what it is told to."""
+
+    def __init__(self) -> None:
+        self.end = False
+        self.heard: list[str] = []
+
+    @agent.event
+    async def say(self, saying: Saying) -> None:
+        """Send messages into the chat, and note what became of each."""
+        for number in range(saying.times):
+            try:
+                receipt = await chat().send(f"{saying.text} {number}", mode=saying.mode)
+            except UsageError as exc:
+                self.heard.append(f"{type(exc).__name__}: {exc.message}")
+            else:
+                self.heard.append(receipt.decision)
+
+    @agent.event
+    async def finish(self) -> None:
+        """End."""
+        self.end = True
+
+    @agent.state
+    def told(self) -> list[str]:
+        """Return what became of the messages."""
+        return self.heard
+
+    @agent.run
+    async def run(self, named: Named) -> dict[str, Any]:
+        log.info(f"Parrot {named.name} begins")
+        await condition(lambda: self.end)
+        return {"name": named.name, "told": self.heard}
+
+
+if __name__ == "__main__":
+    app.agents.AGENTS = (*app.agents.AGENTS, Parrot)  # type: ignore[assignment]  # one more, before the rest of the house is imported
+    from app.main import main
+
+    raise SystemExit(main(sys.argv[1:]))
