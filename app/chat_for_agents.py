@@ -28,6 +28,7 @@ __all__ = ["chat_service"]  # with these handlers too
 _DAY_S = 86_400
 _LOOKS = 10  # a start is sent before its watch, and could only come later if messages overtook each other
 _NEXT_LOOK = timedelta(seconds=1)
+_KEPT = timedelta(days=1)  # what is known of an agent that has ended: nobody else would erase it
 
 
 @private_handler(chat_service, at.START_AGENT)
@@ -98,7 +99,7 @@ async def agent_is_over(ctx: ObjectContext, agent: AgentRef) -> None:
 # It may wait for months, suspended. Of a forgotten chat it ends with the agent.
 @private_handler(chat_service, at.WATCH_AGENT, kind="shared", retries=PATIENT_RETRIES, journal_retention=timedelta(0))
 async def watch_agent(ctx: ObjectSharedContext, agent: AgentRef) -> None:
-    """Wait for the end of an agent, and have it forgotten then."""
+    """Wait for the end of an agent, and have it forgotten then: by the chat at once, by its mailbox later."""
     for _ in range(_LOOKS):
         waiter, ended = ctx.awakeable(type_hint=Outcome)
         try:
@@ -109,5 +110,6 @@ async def watch_agent(ctx: ObjectSharedContext, agent: AgentRef) -> None:
             await ctx.sleep(_NEXT_LOOK)
         else:
             await ended
+            mailbox.PURGE.send(ctx, agent.agent_id, None, delay=_KEPT)
             break
     at.AGENT_IS_OVER.send(ctx, ctx.key(), agent)

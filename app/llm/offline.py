@@ -93,7 +93,7 @@ def _reply_to(task: _Task, parameters: Mapping[str, Mapping[str, Any]], iteratio
     if (step := next_step(task.requests, called, parameters)) is not None:
         return _Reply(step.text, step.tool, step.arguments)
     if task.requests and all(request.startswith(FROM_AGENT) for request in task.requests):
-        return _Reply("\n".join(_told(request) for request in task.requests))
+        return _Reply("\n".join(f"I pass it on: {_told(request)}" for request in task.requests))
     named = list(_named_tools(task, parameters))
     for tool, request in named:
         if tool not in called:

@@ -78,17 +78,16 @@ export class Said {
     this.text = make("div", { class: "bubble", dir: "auto" });
     this.mark = make("span", { class: "mark" });
     this.more = make("div", { class: "said-more" }, this.mark);
-    this.by = make("div", { class: "said-by", hidden: true });
-    this.element = make("article", { class: "said", "aria-label": "You" }, this.by, this.text, this.more);
+    this.element = make("article", { class: "said", "aria-label": "You" }, this.text, this.more);
   }
 
   show(content, mark, source = null) {
     say(this.text, content);
-    if (source && this.by.hidden) {
-      this.by.hidden = false;
+    if (source && !this.source) {
+      this.source = source;
       this.element.classList.add("by-agent");
       this.element.setAttribute("aria-label", `Background agent ${source}`);
-      this.by.replaceChildren(icon("agents"), make("span", {}, source));
+      this.element.prepend(make("div", { class: "said-by" }, icon("agents"), make("span", {}, source)));
     }
     if (this.shown === mark) return;
     this.shown = mark;

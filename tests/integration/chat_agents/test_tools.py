@@ -30,6 +30,16 @@ async def test_start_send_ask_stop(owner: Owner) -> None:
     assert content == f"This chat has no background agent {agent_id!r}: it has ended, or another chat has started it"
 
 
+async def test_an_agent_that_has_ended_is_erased_a_day_later(owner: Owner) -> None:
+    """Its outcome can be looked at until then, and nothing but its own timer need remember it."""
+    agent_id = await owner.starts()
+    await owner.of_agent("send_agent_event", agent_id=agent_id, event_name="finish")
+    await eventually(lambda: _none(owner))
+    assert (await owner.of_agent("describe_agent", agent_id=agent_id))["status"] == "completed"
+    query = f"SELECT status FROM sys_invocation WHERE target = 'BackgroundAgent/{agent_id}/purge'"  # noqa: S608 - ours
+    assert [row["status"] for row in await owner.server.query(query)] == ["scheduled"]
+
+
 async def _none(owner: Owner) -> bool:
     assert await owner.agents() == []
     return True
@@ -172,3 +182,30 @@ async def test_death_in_the_middle_of_a_start(owner: Owner, what: str, moment: s
     assert list(await owner.records()) == [agent_id]
     [said] = [entry["content"] for entry in await owner.entries() if entry["role"] == "tool"]
     assert said.endswith(agent_id)
+
+
+@pytest.mark.parametrize("what", ["service", "server"])
+async def test_death_in_the_middle_of_an_event(owner: Owner, what: str) -> None:
+    """However often a turn is replayed, the agent gets its event once, and one stop ends it."""
+    agent_id = await owner.starts()
+    told = json.dumps({"agent_id": agent_id, "event": "say", "input": {"text": "x", "times": 0}})
+    calls = [Call("send_agent_event", told), Call("stop_agent", json.dumps({"agent_id": agent_id}))]
+
+    def plan(request: LLMRequest) -> Plan:
+        done = [message["role"] for message in request.messages[::-1]].index("user") // 2
+        return asks(calls[done]) if done < len(calls) else Plan(text=["All right."])
+
+    owner.script_by(plan)
+    await owner.say("tell it", "QUEUE")
+    died = owner.service if what == "service" else owner.server
+
+    async def accepted() -> bool:
+        return bool((await owner.records())[agent_id]["last_seq"] > 0)
+
+    await eventually(accepted, every_s=0.002)
+    died.kill9()
+    await died.start()
+    assert (await owner.idle())[-1] == ("assistant", "All right.", "completed")
+    await eventually(lambda: _none(owner))
+    described = await owner.of_agent("describe_agent", agent_id=agent_id)
+    assert (described["events"], described["status"]) == (1, "cancelled")
