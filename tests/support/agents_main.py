@@ -1,6 +1,8 @@
-"""The application with a background agent of a test beside its own. Run as a file, in place of `app/main.py`."""
+"""The application with an agent and a tool of a test beside its own. Run as a file, in place of `app/main.py`."""
 
 import sys
+from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,13 @@ if not __package__:
 from pydantic import BaseModel
 
 import app.agents
+import app.tools
 from app.background import agent, condition, log
 from app.chat_agents import chat
+from app.durable import RetryPolicy
 from app.errors import UsageError
+from app.tools.context import ToolContext
+from app.tools.registry import by_name, tool
 
 
 class Saying(BaseModel):
@@ -66,7 +72,25 @@ class Parrot:
         return {"name": named.name, "told": self.heard}
 
 
+@tool(retry=RetryPolicy(max_attempts=3, initial_interval=timedelta(milliseconds=10)))
+async def start_again(call: ToolContext) -> str:
+    """Start an agent, fail, and start it again in the next attempt."""
+    agent_id = await call.agents.start(call.call_id, "Parrot", {"name": "Polly"})
+
+    async def count() -> int:
+        _attempts[agent_id] += 1
+        return _attempts[agent_id]
+
+    if await call.step("count", count, result_type=int) < 3:
+        raise ConnectionError("not yet")
+    return agent_id
+
+
+_attempts: Counter[str] = Counter()
+
+
 if __name__ == "__main__":
+    app.tools.TOOLS = by_name(*app.tools.TOOLS.values(), start_again)
     app.agents.AGENTS = (*app.agents.AGENTS, Parrot)  # type: ignore[assignment]  # one more, before the rest of the house is imported
     from app.main import main
 

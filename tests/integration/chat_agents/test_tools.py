@@ -184,6 +184,14 @@ async def test_death_in_the_middle_of_a_start(owner: Owner, what: str, moment: s
     assert said.endswith(agent_id)
 
 
+async def test_a_tool_that_is_tried_again_starts_one_agent(owner: Owner) -> None:
+    """The third attempt of a call gets the agent that the first has started."""
+    outcome, agent_id = await owner.uses("start_again")
+    assert outcome == "ok"
+    assert await owner.agents() == [agent_id]
+    assert list(await owner.records()) == [agent_id]
+
+
 @pytest.mark.parametrize("what", ["service", "server"])
 async def test_death_in_the_middle_of_an_event(owner: Owner, what: str) -> None:
     """However often a turn is replayed, the agent gets its event once, and one stop ends it."""
