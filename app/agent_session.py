@@ -23,6 +23,8 @@ from restate.serde import BytesSerde
 from restate.vm import VMException  # type: ignore[attr-defined]  # not re-exported, and its own module has no types
 
 from app.boundary import private_handler
+from app.chat_agents.link import AgentsLink
+from app.chat_agents.offered import OFFERED
 from app.durable import get_logger, replaying, run_durably
 from app.errors import ReplyTooLong, StepFailed
 from app.live.telling import Teller
@@ -30,7 +32,6 @@ from app.llm import Reply, get_llm
 from app.mcp.tools import AllTools
 from app.settings import get_settings
 from app.text import shorten, words_of
-from app.tools import TOOLS
 from app.turns.addresses import AGENT_SESSION, FORGET, PROBE, RUN, SETTLE, SETTLE_TURN
 from app.turns.approval.asking import approval_of
 from app.turns.calls.attempts import Attempts
@@ -63,7 +64,7 @@ agent_session = VirtualObject(
 )
 logger = get_logger("agent_session")
 
-ALL_TOOLS = AllTools(TOOLS)
+ALL_TOOLS = AllTools(OFFERED)
 PROBE_TIME = timedelta(minutes=10)  # long, as each one leaves a trace at the run; a dead run shows within 10 ms
 
 
@@ -286,6 +287,7 @@ class TurnRun:
             owner=self._chat.name,
             chat_key=self._key,
             turn_id=self._start.turn_id,
+            agents=AgentsLink(self._chat.ref, self._key, len(self._items)),
             tell=partial(self._tell_tool, len(self._items)),
             progress=self._teller.progress,
             approve=partial(self._approve, len(self._items)),
@@ -314,4 +316,4 @@ class TurnRun:
         for message in messages:
             content = shorten(message.content, LOGGED_CHARS)
             logger.info("Incorporating new input for %s: %s (turn %s)", self._key, content, self._start.turn_id)
-            self._items.append(UserItem(message_id=message.message_id, content=message.content))
+            self._items.append(message.item)

@@ -10,22 +10,23 @@ from datetime import timedelta
 from restate import ObjectContext, ObjectSharedContext, RunOptions, VirtualObject
 
 from app.boundary import handler, private_handler
+from app.chat_agents.ending import end_agents
+from app.chat_agents.offered import OFFERED
 from app.durable import get_logger
 from app.engine.erasure import erase_all
 from app.engine.unfit import why_ended
-from app.errors import Conflict, NotFound, TooLarge, TooManyPending
+from app.errors import NotFound
 from app.live.hints import note_change
 from app.settings import get_settings
-from app.tools import TOOLS
 from app.turns import addresses as at
 from app.turns import protocol
 from app.turns.approval import protocol as approval
 from app.turns.approval.asking import resolution_of
 from app.turns.approval.rules import settled_before, turn_of
+from app.turns.arriving.messages import receive, require_not_too_long
 from app.turns.conversation import Conversation
 from app.turns.effects import carry_out, send_probe
 from app.turns.history import Look, LookRequest, status_of, view_of
-from app.turns.modes import ANNOUNCEMENTS, Decision
 from app.turns.protocol import Receipt, TurnRef
 from app.turns.rollback.rules import RollbackPreview
 from app.turns.store import (
@@ -64,11 +65,7 @@ async def process_user_message(ctx: ObjectContext, message: protocol.UserMessage
     """Send a message to the agent. If it is busy, the mode says what happens: INTERRUPT, ROLLBACK, INCORPORATE, STEER,
     QUEUE or REJECT. Answers at once with a receipt; `get_chat_history` shows the reply."""
     settings = get_settings()
-    if len(message.content) > settings.max_message_chars:
-        raise TooLarge(
-            f"The message has {len(message.content)} characters, the limit is {settings.max_message_chars}: "
-            "send it in parts, or raise MAX_MESSAGE_CHARS"
-        )
+    require_not_too_long(message.content, settings)
     first_receipt = get(ctx, receipt_key(message.message_id), StoredReceipt) if message.message_id else None
     conversation = await load(ctx)
     if first_receipt is not None and (stored := await first_receipt) is not None:
@@ -80,19 +77,7 @@ async def process_user_message(ctx: ObjectContext, message: protocol.UserMessage
         content=message.content,
         mode=message.mode or conversation.session.mode or settings.mode,
     )
-    if conversation.waiting >= settings.max_pending:
-        send_probe(ctx, conversation.session.open)  # they may wait for a run that is dead
-        raise TooManyPending(
-            f"{conversation.waiting} messages of this chat wait for the agent, the limit is {settings.max_pending}: "
-            "send more when it has read them, or raise MAX_PENDING"
-        )
-    ongoing = conversation.session.open[0].turn_id if conversation.session.open else 0
-    receipt = conversation.receive(accepted)
-    if receipt.decision in ANNOUNCEMENTS:
-        logger.info(ANNOUNCEMENTS[receipt.decision], ctx.key(), ongoing)
-    await _commit(ctx, conversation)
-    if receipt.decision is Decision.REJECTED:
-        raise Conflict(f"Turn {receipt.turn_id} is open and the mode is REJECT; send this again when it has ended")
+    receipt = await receive(ctx, conversation, accepted, settings)
     text = message.content if message.message_id else None
     put(ctx, receipt_key(receipt.message_id), StoredReceipt(receipt=receipt, content=text))
     return receipt
@@ -132,7 +117,7 @@ async def look(ctx: ObjectSharedContext, request: LookRequest) -> Look:
 async def preview_rollback(ctx: ObjectSharedContext) -> RollbackPreview:
     """Show what ROLLBACK, or `stop` with `rollback`, would undo in the open turn, and what it could not."""
     conversation = await load(ctx)
-    return conversation.preview(lambda name: (tool := TOOLS.get(name)) is not None and tool.compensate is not None)
+    return conversation.preview(lambda name: (tool := OFFERED.get(name)) is not None and tool.compensate is not None)
 
 
 @handler(chat_service)
@@ -197,7 +182,7 @@ async def resolve_approval(ctx: ObjectContext, request: approval.ResolveRequest)
     if (waits := conversation.waiting_approval(request)) is None:
         send_probe(ctx, conversation.session.open)
         return settled_before(await load_turn(ctx, conversation, turn_of(request.approval_id)), request)
-    answer = conversation.resolve_approval(waits, resolution_of(request, TOOLS.get(waits.name)))
+    answer = conversation.resolve_approval(waits, resolution_of(request, OFFERED.get(waits.name)))
     conversation.heal()
     await _commit(ctx, conversation)
     return answer
@@ -211,6 +196,7 @@ async def forget(ctx: ObjectContext) -> None:
     await carry_out(ctx, conversation, get_settings())
     ctx.clear_all()
     note_change(ctx.key(), forgotten=True)
+    end_agents(ctx, conversation.session.agents)
     at.FORGET.send(ctx, ctx.key(), None)
     at.ERASE_JOURNALS.send(ctx, ctx.key(), protocol.EraseRequest(forget_id=ctx.request().id))
     logger.info("Forgot the chat of %s", ctx.key())

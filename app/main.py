@@ -33,7 +33,7 @@ from app import background
 from app.agent_session import agent_session
 from app.agents import AGENTS, FUNCTIONS
 from app.background.serve.takeover import standing_by
-from app.chat import chat_service
+from app.chat_for_agents import chat_service
 from app.engine import unfit
 from app.engine.journal_watch import JournalWatch
 from app.errors import AgentError

@@ -160,6 +160,14 @@ class Settings(BaseSettings):
     approval_timeout_s: DecadeOrNone = Field(
         259_200, description="How long a tool call waits to be approved before it is given up; `none` for ever"
     )
+    chat_agents: Names = Field(
+        None, description="Background agents that the LLM may start, with commas between, see chat-agents"
+    )
+    max_chat_agents: PositiveInt = Field(8, description="Background agents of one chat at the same time (429 beyond)")
+    max_agent_messages: PositiveInt = Field(
+        50, description="Messages a day that the background agents of a chat may send into it (429 beyond)"
+    )
+    example: Literal["trip"] | None = Field(None, description="Tools of a worked example that the LLM gets, see trip")
     context_tokens: PositiveInt = Field(24_000, description="Size of what the LLM sees of the chat, estimated")
     context_turns: PositiveInt = Field(50, description="Most turns of the chat that the LLM sees")
 

@@ -106,6 +106,7 @@ class RunStart(Stored):
     parent_run_id: str | None = Absent
     first_run_id: str | None = Absent
     continued_run_id: str | None = Absent
+    chat_key: str | None = Absent
 
 
 class Event(Stored):
@@ -170,7 +171,10 @@ class Delivery(Stored):
 
 
 class StartRequest(Stored):
-    """Start an agent. `waiter` is an awakeable for its outcome, `reply` one for the answer to the start itself."""
+    """Start an agent. `waiter` is an awakeable for its outcome, `reply` one for the answer to the start itself.
+
+    `chat_key` is that of the chat that starts it, if one does; the agent is told.
+    """
 
     agent_name: str
     kind: Kind = "agent"
@@ -182,6 +186,7 @@ class StartRequest(Stored):
     reply: str | None = None
     waiter: str | None = None
     parent_run_id: str | None = Absent
+    chat_key: str | None = Absent
 
 
 class StopRequest(Stored):

@@ -15,7 +15,9 @@ from typing import Any
 import httpx2
 
 from app.llm.offline_arguments import arguments_for
+from app.llm.offline_trip import next_step
 from app.llm.wire import BETWEEN_TEXTS, BROKEN_OFF, CONTINUE, INTERRUPTED, WireMessage
+from app.turns.transcript import FROM_AGENT
 
 ITERATION_TEXT = "Do another iteration"
 TOOL = "execute_task"
@@ -24,8 +26,9 @@ TOOL = "execute_task"
 class OfflineTransport(httpx2.AsyncBaseTransport):
     """Plays a model that calls the tools which a message names, each once, and then says what they answered.
 
-    A message that names none is worked on with `execute_task`, in as many iterations as `iterations` says. Each reply
-    takes `pace_s` seconds.
+    `/trip Lisbon` is the worked example (`offline_trip.py`), and what a background agent says is passed on as it is.
+    A message that names no tool is worked on with `execute_task`, in as many iterations as `iterations` says. Each
+    reply takes `pace_s` seconds.
     """
 
     def __init__(self, *, iterations: int, pace_s: float) -> None:
@@ -86,8 +89,12 @@ def _chunks(body: dict[str, Any], iterations: int) -> list[str]:
 
 def _reply_to(task: _Task, parameters: Mapping[str, Mapping[str, Any]], iterations: int) -> _Reply:
     """Return what the model says next. `parameters` are the JSON schemas of the tools that there are, by name."""
-    named = list(_named_tools(task, parameters))
     called = dict(task.results)
+    if (step := next_step(task.requests, called, parameters)) is not None:
+        return _Reply(step.text, step.tool, step.arguments)
+    if task.requests and all(request.startswith(FROM_AGENT) for request in task.requests):
+        return _Reply("\n".join(f"I pass it on: {_told(request)}" for request in task.requests))
+    named = list(_named_tools(task, parameters))
     for tool, request in named:
         if tool not in called:
             return _Reply(f"Calling {tool}", tool, arguments_for(parameters[tool], request))
@@ -95,6 +102,12 @@ def _reply_to(task: _Task, parameters: Mapping[str, Mapping[str, Any]], iteratio
         return _Reply(ITERATION_TEXT, TOOL, {"task": task.requests[-1] if task.requests else CONTINUE})
     said = [f"{tool} said: {called[tool]}" for tool, _ in named]
     return _Reply(" ".join(["Done:", "; ".join(task.requests)]).strip() + "." + "".join(f"\n{line}" for line in said))
+
+
+def _told(request: str) -> str:
+    """Return what an agent has said, without the mark of each line that it is the agent's."""
+    _, *lines = request.splitlines()
+    return "\n".join(line.removeprefix("> ") for line in lines)
 
 
 def _named_tools(task: _Task, tools: Mapping[str, object]) -> Iterator[tuple[str, str]]:

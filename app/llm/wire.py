@@ -67,7 +67,7 @@ def _to_message(item: Item) -> WireMessage | None:
     """Return the message of one item, None for an assistant item that says nothing: servers refuse an empty one."""
     match item:
         case UserItem():
-            return {"role": "user", "content": item.content}
+            return {"role": "user", "content": item.said}
         case ToolItem():
             return {"role": "tool", "tool_call_id": item.call_id, "content": item.content}
         case AssistantItem(content=text) if item.tool_calls:

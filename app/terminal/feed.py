@@ -77,7 +77,7 @@ class ChatFeed:
 
     def sending(self, message_id: str, content: str) -> None:
         """Know an own message: the model may have read it, and answer, before the record tells of it."""
-        self._coming[message_id] = content
+        self._coming[message_id] = printable(content, keep="\n\t")
 
     def take(self, event: Json) -> list[Line]:
         """Return the lines that an AG-UI event brings. What is not known is left alone."""
@@ -113,7 +113,7 @@ class ChatFeed:
 
     def _on_status(self, status: Json) -> Iterator[Line]:
         self.status = status
-        self._coming |= {each["message_id"]: each["content"] for each in (*self.waiting, *self.held)}
+        self._coming |= {each["message_id"]: _said(each) for each in (*self.waiting, *self.held)}
         if status["last_turn_id"] == 0 and self._last_turn:
             self._running, self._last_turn = None, 0
             self._texts.clear()
@@ -127,7 +127,7 @@ class ChatFeed:
             if message_id in self._coming:
                 yield from self._end_text()
                 self._said.add(message_id)
-                yield Line("user", printable(self._coming.pop(message_id), keep="\n\t"))
+                yield Line("user", self._coming.pop(message_id))
 
     def _on_start(self, message_id: str, place: Place | None) -> Iterator[Line]:
         yield from self._end_text()
@@ -180,7 +180,7 @@ class ChatFeed:
             self._shown.add(place)
             self._coming.pop(str(entry.get("message_id")), None)
             if entry.get("message_id") not in self._said:
-                yield Line("user", printable(entry["content"], keep="\n\t"))
+                yield Line("user", _said(entry))
         elif entry["role"] == "assistant":
             if self._running is not None and self._running.place == place:
                 yield from self._end_text()
@@ -223,7 +223,7 @@ def lines_of(entries: list[Json]) -> list[Line]:
         waits = " (waits)" if entry.get("held") or entry["status"] == "queued" else ""
         match entry["role"]:
             case "user":
-                lines.append(Line("user", printable(entry["content"], keep="\n\t") + waits))
+                lines.append(Line("user", _said(entry) + waits))
             case "assistant":
                 lines += [_answer(line) for line in entry["content"].split("\n") if entry["content"]]
                 calls = entry.get("tool_calls") or ()
@@ -233,6 +233,12 @@ def lines_of(entries: list[Json]) -> list[Line]:
             case _:
                 lines.append(Line("error", printable(entry["content"])))
     return lines
+
+
+def _said(message: Json) -> str:
+    """Return what somebody has said, with the name of the background agent if it was one."""
+    by = f"[{_short(message['source'])}] " if message.get("source") else ""
+    return by + printable(message["content"], keep="\n\t")
 
 
 def _ending(turn: Json) -> Iterator[Line]:

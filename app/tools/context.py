@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 from app.durable import RetryPolicy, replaying
 from app.durable import step as durable_step
+from app.errors import UsageError
+from app.tools.agents_of_chat import AgentsOfChat
 from app.tools.progress import progress
 
 T = TypeVar("T")
@@ -27,6 +29,14 @@ class ToolContext:
     chat_key: str = ""
     turn_id: int = 0
     call_id: str = ""
+    chat_agents: AgentsOfChat | None = None
+
+    @property
+    def agents(self) -> AgentsOfChat:
+        """The background agents of the chat. Errors: UsageError outside of one."""
+        if self.chat_agents is None:
+            raise UsageError("There is no chat here that could have background agents")
+        return self.chat_agents
 
     async def step(
         self,

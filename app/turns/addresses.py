@@ -6,14 +6,17 @@ Names are stored in journals: they change only with a migration note.
 from types import NoneType
 
 from app.address import ObjectAddress
+from app.turns.agents.protocol import AgentMessage, AgentRef, ChatAgents, StartAgent, UseAgent
 from app.turns.approval.protocol import ApprovalRef
 from app.turns.protocol import (
     BeginAnswer,
     BeginTurn,
+    ChatAgent,
     EndTurn,
     EraseRequest,
     ProbeRequest,
     Ready,
+    Receipt,
     Report,
     TakeInput,
     TakenInput,
@@ -63,3 +66,12 @@ SETTLE_TURN = ObjectAddress(CHAT_SERVICE, "settle_turn", TurnRef, NoneType)
 # From ChatService to itself
 
 ERASE_JOURNALS = ObjectAddress(CHAT_SERVICE, "erase_journals", EraseRequest, NoneType)
+
+# From runs to ChatService, about background agents, and from these
+
+START_AGENT = ObjectAddress(CHAT_SERVICE, "start_agent", StartAgent, NoneType)
+USE_AGENT = ObjectAddress(CHAT_SERVICE, "use_agent", UseAgent, ChatAgent)
+CHAT_AGENTS = ObjectAddress(CHAT_SERVICE, "chat_agents", NoneType, ChatAgents)
+HEAR_AGENT = ObjectAddress(CHAT_SERVICE, "hear_agent", AgentMessage, Receipt)
+AGENT_IS_OVER = ObjectAddress(CHAT_SERVICE, "agent_is_over", AgentRef, NoneType)
+WATCH_AGENT = ObjectAddress(CHAT_SERVICE, "watch_agent", AgentRef, NoneType)

@@ -5,8 +5,10 @@ Pure: no I/O, no Restate. What changes them is in `conversation.py`, what carrie
 
 from dataclasses import dataclass
 
+from pydantic import Field
+
 from app.turns.modes import Mode
-from app.turns.protocol import MemoryRef
+from app.turns.protocol import ChatAgent, MemoryRef
 from app.turns.transcript import Message, Resolution, Turn, TurnStatus
 from app.values import Stored
 
@@ -43,11 +45,18 @@ class HeldMessages(Stored):
     messages: tuple[Message, ...] = ()
 
 
+class AgentMessages(Stored):
+    """How many messages the background agents of a chat have sent into it on a day, counted from 1970."""
+
+    day: int
+    count: int
+
+
 class Session(Stored):
     """What is open in a chat. `open` is in the order in which the turns run, `turns` holds what they are.
 
     `memory` is what AgentSession has in memory when no turn is open, None if that is not known. `received` counts the
-    messages, `held` are those that wait for `resume`, in order.
+    messages, `held` are those that wait for `resume`, in order. `agents` are those that the chat has started.
     """
 
     last_turn_id: int = 0
@@ -58,6 +67,8 @@ class Session(Stored):
     memory: MemoryRef | None = None
     received: int = 0
     held: tuple[Message, ...] | None = None  # None: of a version that holds nothing; HeldMessages says what is held
+    agents: tuple[ChatAgent, ...] = Field((), exclude_if=lambda agents: not agents)
+    agent_messages: AgentMessages | None = Field(None, exclude_if=lambda messages: messages is None)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Pure: no I/O, no Restate. `chat.py` loads a Conversation, calls one method, carr
 
 from collections.abc import Callable
 
+from app.turns.agents.rules import Agents
 from app.turns.approval.rules import Approvals
 from app.turns.control import Cancel, Doorbell
 from app.turns.modes import Decision, Mode, decide
@@ -14,9 +15,9 @@ from app.turns.transcript import Message, TurnStatus, UserItem
 from app.turns.waiting.rules import Waiting
 
 
-class Conversation(Waiting, Approvals):
+class Conversation(Waiting, Approvals, Agents):
     """The working copy of a chat; a handler calls one of its methods, once. `Moves` says what it holds, `Waiting` and
-    `Approvals` what people do beside talking."""
+    `Approvals` what people do beside talking, `Agents` what background agents do."""
 
     # What people do
 

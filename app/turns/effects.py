@@ -16,7 +16,6 @@ from app.turns.calls.head_start import head_starts
 from app.turns.control import Cancel, Decide, Effect, OpenTurn, Probe, RingDoorbell, RingRun, Settle, Start
 from app.turns.conversation import Conversation
 from app.turns.protocol import Limits, ProbeRequest, Ring, TurnRef, TurnStart
-from app.turns.transcript import UserItem
 
 SETTLE_DELAY = timedelta(milliseconds=250)  # so that it does not stand between an interrupted turn and the next one
 
@@ -51,7 +50,7 @@ async def _do(ctx: ObjectContext, conversation: Conversation, effect: Effect, se
             send_probe(ctx, (turn for turn in conversation.session.open if turn.turn_id in turn_ids))
         case Start(turn_id, messages, memory):
             logger.info("Starting new agent run for %s (turn %d)", ctx.key(), turn_id)
-            items = tuple(UserItem(message_id=m.message_id, content=m.content) for m in messages)
+            items = tuple(message.item for message in messages)
             start = TurnStart(turn_id=turn_id, limits=_limits(settings), messages=items, memory=memory)
             if not replaying():
                 head_starts.expect(ctx.key(), start)

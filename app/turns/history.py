@@ -57,6 +57,7 @@ def entries_of(turn: Turn) -> Iterator[HistoryEntry]:
             turn_id=turn.turn_id,
             status=TurnStatus.QUEUED,
             message_id=message.message_id,
+            source=message.source,
         )
     if turn.error is not None:
         yield HistoryEntry(role="system", content=turn.error, turn_id=turn.turn_id, status=turn.status)
@@ -72,6 +73,7 @@ def entries_of_held(session: Session) -> Iterator[HistoryEntry]:
             status=TurnStatus.QUEUED,
             message_id=message.message_id,
             held=True,
+            source=message.source,
         )
 
 
@@ -114,11 +116,14 @@ def status_of(session: Session, turns: Mapping[int, Turn], mode: Mode) -> ChatSt
             for turn in session.open
         ],
         held=[_waiting(message) for message in session.held or ()],
+        agents=list(session.agents) or None,
     )
 
 
 def _waiting(message: Message) -> WaitingMessage:
-    return WaitingMessage(message_id=message.message_id, content=message.content, mode=message.mode)
+    return WaitingMessage(
+        message_id=message.message_id, content=message.content, mode=message.mode, source=message.source
+    )
 
 
 def _entry(turn: Turn, index: int, item: Item) -> HistoryEntry:
@@ -131,7 +136,7 @@ def _entry(turn: Turn, index: int, item: Item) -> HistoryEntry:
     }
     match item:
         case UserItem():
-            return HistoryEntry(**entry, message_id=item.message_id)
+            return HistoryEntry(**entry, message_id=item.message_id, source=item.source)
         case AssistantItem():
             calls = [call.model_dump() for call in item.tool_calls] or None
             return HistoryEntry(**entry, partial=item.finish.partial, tool_calls=calls)

@@ -29,7 +29,7 @@ class ChatLink:
 
     def __init__(self, ctx: ObjectContext, turn_id: int) -> None:
         self._ctx = ctx
-        self._ref = TurnRef(turn_id=turn_id, invocation_id=ctx.request().id)
+        self.ref = TurnRef(turn_id=turn_id, invocation_id=ctx.request().id)
         self._rings = 0  # the last one that counts: its message has been taken, or makes the run take it
         self._listening = 0
         self._reported = 0
@@ -38,14 +38,14 @@ class ChatLink:
         self._started_at: float | None = None
         self._ended_at: float | None = None
         self.in_doubt = True
-        self.invocation_id = self._ref.invocation_id
+        self.invocation_id = self.ref.invocation_id
         self.name = f"{ctx.key()} (turn {turn_id})"
         self.rung = asyncio.Event()
         self.steer = asyncio.Event()
 
     async def begin(self, memory: MemoryRef) -> BeginAnswer:
         """Return what the turn begins with. `memory` is what the run has in memory."""
-        request = BeginTurn(**dict(self._ref), memory=memory)
+        request = BeginTurn(**dict(self.ref), memory=memory)
         answer = await wait_for(BEGIN_TURN.call(self._ctx, self._ctx.key(), request))
         self._taken(answer.rings)
         return answer
@@ -58,7 +58,7 @@ class ChatLink:
         """Return the messages that wait, after all that was reported before them."""
         self.send_report()
         self.in_doubt = True
-        answer = await wait_for(TAKE_INPUT.call(self._ctx, self._ctx.key(), TakeInput(**dict(self._ref))))
+        answer = await wait_for(TAKE_INPUT.call(self._ctx, self._ctx.key(), TakeInput(**dict(self.ref))))
         self.in_doubt = False
         self._taken(answer.rings)
         return answer.messages
@@ -85,7 +85,7 @@ class ChatLink:
 
     def note_wait(self, waiting_for: Wait | None) -> None:
         """Tell the chat what the turn waits for, or that it goes on; nothing waits for that."""
-        report = Report(**dict(self._ref), offset=self._reported, items=(), waiting_for=waiting_for)
+        report = Report(**dict(self.ref), offset=self._reported, items=(), waiting_for=waiting_for)
         RECORD.send(self._ctx, self._ctx.key(), report)
 
     async def resolution_of(self, approval: Approval, timeout_s: float | None) -> Resolution:
@@ -95,7 +95,7 @@ class ChatLink:
         """
         if timeout_s is not None and self._ended_at is not None:
             approval = approval.changed(expires_at=datetime.fromtimestamp(self._ended_at + timeout_s, UTC))
-        report = Report(**dict(self._ref), offset=self._reported, items=(), asks=(approval,))
+        report = Report(**dict(self.ref), offset=self._reported, items=(), asks=(approval,))
         RECORD.send(self._ctx, self._ctx.key(), report)
         logger.info("Waiting for approval of %s for %s (%s)", approval.name, self.name, approval.approval_id)
         decision = self._ctx.signal(decision_name(approval.approval_id), type_hint=Resolution)
@@ -103,7 +103,7 @@ class ChatLink:
             async with asyncio.timeout(timeout_s):
                 return await wait_for(decision)
         except TimeoutError:
-            ref = ApprovalRef(**dict(self._ref), approval_id=approval.approval_id)
+            ref = ApprovalRef(**dict(self.ref), approval_id=approval.approval_id)
             return await wait_for(EXPIRE_APPROVAL.call(self._ctx, self._ctx.key(), ref))
 
     async def complete(self, digest: str) -> TurnEnd:
@@ -137,7 +137,7 @@ class ChatLink:
 
     def _report(self) -> dict[str, Any]:
         return {
-            **dict(self._ref),
+            **dict(self.ref),
             "offset": self._reported,
             "items": tuple(self._unreported),
             "usage": self._usage,
@@ -169,8 +169,8 @@ class ChatLink:
             return
         self._rings = number
         why = ring.result()
-        awakeable = f"{self._ref.invocation_id}/{ring_name(number)}"
-        new_input = f"{shorten(why.content, LOGGED_CHARS)} (turn {self._ref.turn_id})"
+        awakeable = f"{self.ref.invocation_id}/{ring_name(number)}"
+        new_input = f"{shorten(why.content, LOGGED_CHARS)} (turn {self.ref.turn_id})"
         logger.info("Resolved awakeable with ID %s with new input for %s: %s", awakeable, self._ctx.key(), new_input)
         self._listen_for(number + 1)
         if why.steer:

@@ -12,7 +12,7 @@ from app.turns.control import Cancel, Decide, Effect, OpenTurn, Probe, RingDoorb
 from app.turns.modes import Mode
 from app.turns.protocol import MemoryRef, TurnRef
 from app.turns.rollback.rules import rollback_note
-from app.turns.transcript import Message, Resolution, Turn, TurnStatus, Undone, UserItem, Verdict
+from app.turns.transcript import Message, Resolution, Turn, TurnStatus, Undone, Verdict
 
 MAX_REASON_CHARS = 1000  # of a message; the turn is given all of it
 ENDED_OUTSIDE = "The run of this turn was ended from outside; what it had reported so far is kept."
@@ -282,8 +282,7 @@ class Moves:
     def _give_pending(self, turn_id: int) -> tuple[Message, ...]:
         """Move the waiting messages of a turn into its items, and return them."""
         given = self._take_pending(turn_id)
-        items = [UserItem(message_id=m.message_id, content=m.content) for m in given]
-        self._change(turn_id, items=(*self.turns[turn_id].items, *items))
+        self._change(turn_id, items=(*self.turns[turn_id].items, *(message.item for message in given)))
         return given
 
     def _take_pending(self, turn_id: int) -> tuple[Message, ...]:
@@ -305,7 +304,7 @@ class Moves:
 
 def rejected_by(message: Message) -> Resolution:
     """Return how an approval is resolved by a message that the turn is given: it never approves."""
-    reason = message.content[:MAX_REASON_CHARS]
+    reason = message.item.said[:MAX_REASON_CHARS]
     return Resolution(verdict=Verdict.REJECTED, reason=reason, message_id=message.message_id)
 
 

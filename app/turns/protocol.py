@@ -62,6 +62,7 @@ class HistoryEntry(Stored):
 
     `index` is its place in the transcript of the turn, counted from 0. What is no part of that has none.
     `held`: it waits for `resume` and belongs to no turn. `turn_id` is then one more than that of the last turn.
+    `source`: not the user but the background agent of this id has sent it.
     """
 
     role: Literal["user", "assistant", "tool", "system"]
@@ -75,6 +76,7 @@ class HistoryEntry(Stored):
     tool_call_id: str | None = Absent
     outcome: str | None = Absent
     held: bool | None = Absent
+    source: str | None = Absent
 
 
 class History(Stored):
@@ -92,6 +94,15 @@ class WaitingMessage(Stored):
     message_id: str
     content: str
     mode: Mode
+    source: str | None = Absent
+
+
+class ChatAgent(Stored):
+    """A background agent that a chat has started, in this turn, and that has not ended."""
+
+    agent_id: str
+    agent_name: str
+    turn_id: int
 
 
 class OpenTurnStatus(Stored):
@@ -112,7 +123,8 @@ class OpenTurnStatus(Stored):
 class ChatStatus(Stored):
     """The state of a chat; `mode` is the one that the next message gets if it brings none.
 
-    `held` are the messages that are given to no turn until they are resumed, in order.
+    `held` are the messages that are given to no turn until they are resumed, in order. `agents` are the background
+    agents that the chat has started and that have not ended.
     """
 
     mode: Mode
@@ -120,6 +132,7 @@ class ChatStatus(Stored):
     last_turn_id: int
     open_turns: list[OpenTurnStatus]
     held: list[WaitingMessage] = Field(default_factory=list)
+    agents: list[ChatAgent] | None = Absent
 
 
 class ModeAnswer(Stored):

@@ -12,6 +12,7 @@ from app.durable import get_logger
 from app.errors import AgentError, CallUnknown, ToolTimedOut
 from app.text import clean, shorten, words_of
 from app.tools import Tool
+from app.tools.agents_of_chat import AgentsOfChat
 from app.tools.context import ToolContext
 from app.tools.progress import tells
 from app.tools.slots import Slots
@@ -28,7 +29,8 @@ async def _nobody(_position: int, _call: ToolCall) -> Resolution:
 
 
 class ToolCalls:
-    """The calls of one assistant item. `owner` is whose they are, for the log; `chat_key` and `turn_id` for the tools.
+    """The calls of one assistant item. `owner` is whose they are, for the log; `chat_key`, `turn_id` and
+    `agents` for the tools.
 
     `tell` is given each call that begins, and what it gave; `progress` the id of a call and how far its tool is;
     `approve` the place and the call that a person must approve; `done` each call that gave a result.
@@ -45,6 +47,7 @@ class ToolCalls:
         owner: str = "nobody",
         chat_key: str = "",
         turn_id: int = 0,
+        agents: AgentsOfChat | None = None,
         tell: Callable[[ToolCall | ToolItem], None] = lambda _: None,
         progress: Callable[[str, str], None] = lambda _, __: None,
         approve: Callable[[int, ToolCall], Awaitable[Resolution]] = _nobody,
@@ -54,7 +57,7 @@ class ToolCalls:
         self._tools = tools
         self._max_result_chars = max_result_chars
         self._owner = owner
-        self._context = ToolContext(chat_key=chat_key, turn_id=turn_id)
+        self._context = ToolContext(chat_key=chat_key, turn_id=turn_id, chat_agents=agents)
         self._tell = tell
         self._progress = progress
         self._approve = approve

@@ -13,17 +13,27 @@ from app.text import shorten
 from app.turns.modes import Mode
 from app.values import Stored
 
+FROM_AGENT = "The background agent"  # how a message begins, as the LLM sees it, that an agent has sent
 LOGGED_ITEMS = 5  # of what the LLM sees
 LOGGED_CHARS = 200  # of a text in a log line; the chat itself is in get_chat_history
 
 
 class Message(Stored):
-    """What a person sent. `number` counts the messages of a chat as they are sent or resumed; before that was, 0."""
+    """What a person sent. `number` counts the messages of a chat as they are sent or resumed; before that was, 0.
+
+    With a `source`, the background agent of this id has sent it.
+    """
 
     message_id: str
     content: str
     mode: Mode = Mode.INTERRUPT
     number: int = 0
+    source: str | None = Field(None, exclude_if=lambda value: value is None)
+
+    @property
+    def item(self) -> "UserItem":
+        """What the LLM is given."""
+        return UserItem(message_id=self.message_id, content=self.content, source=self.source)
 
 
 class ToolCall(Stored):
@@ -62,6 +72,16 @@ class UserItem(Stored):
     kind: Literal["user"] = "user"
     message_id: str
     content: str
+    source: str | None = Field(None, exclude_if=lambda value: value is None)
+
+    @property
+    def said(self) -> str:
+        """The text as the LLM sees it. That of an agent is quoted line by line: nothing in it can look like the
+        user's own words."""
+        if self.source is None:
+            return self.content
+        quoted = "\n".join(f"> {line}" for line in self.content.splitlines())
+        return f"{FROM_AGENT} {self.source} says (the user has not written this):\n{quoted}"
 
 
 class AssistantItem(Stored):

@@ -53,6 +53,19 @@ async def test_a_message_is_shown_at_once_and_sent_once_in_the_end(page: Page, s
     await expect(page.locator("#outbox .said")).to_have_count(0)
 
 
+async def test_what_an_agent_says_is_marked_as_its_own(page: Page, stub: StubGateway) -> None:
+    """A message of a background agent has its name above it, and is nothing that the user can send again."""
+    chat = stub.chat()
+    said = user("<b>Check in</b>", message_id="a-1", source="ChatReminder-1")
+    chat.put(turn(1, said, status="failed", error="No LLM."))
+    await expect(page.locator(".said.by-agent .bubble")).to_have_text("<b>Check in</b>")
+    await expect(page.locator(".said-by")).to_have_text("ChatReminder-1")
+    await expect(page.get_by_role("article", name="Background agent ChatReminder-1")).to_be_visible()
+    await expect(page.get_by_role("button", name="Try again")).to_be_hidden()
+    chat.put(turn(2, user("mine", message_id="m-1")))
+    await expect(page.locator(".said:not(.by-agent) .bubble")).to_have_text("mine")
+
+
 async def test_a_refused_message_can_be_sent_again_or_changed(page: Page, stub: StubGateway) -> None:
     """What the chat refuses stays, with the reason; it is sent again with its id, or goes back into the box."""
     stub.refuse["messages"] = [(409, "Turn 1 is open and the mode is REJECT; send this again when it has ended")] * 2

@@ -29,7 +29,11 @@ TOOL_AUTHORS: Mapping[str, tuple[str, ...]] = {
 # What an agent, a function or a client may import: what `app.background` itself declares.
 AGENT_AUTHORS: Mapping[str, tuple[str, ...]] = {
     name: tuple(importlib.import_module(name).__all__)
-    for name in ("app.background", *(f"app.background.{module}" for module in background.PUBLIC_MODULES))
+    for name in (
+        "app.background",
+        "app.chat_agents",
+        *(f"app.background.{module}" for module in background.PUBLIC_MODULES),
+    )
 }
 
 PUBLIC = {"Tools": TOOL_AUTHORS, "Background agents": AGENT_AUTHORS}

@@ -71,6 +71,10 @@ class Reader:
                 self._stale = self._stale or block.file.startswith("app/")
             case "shell":
                 self._seen = await self._paste(block)
+            case "dotenv":
+                with (self.clone / ".env").open("a") as env:
+                    env.write(block.text)
+                self._stale = True
             case "json" | "text":
                 assert shows(block.text, self._seen), f"{block} shows something else than was seen:\n{self._seen}"
             case _:

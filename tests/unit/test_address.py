@@ -24,7 +24,7 @@ from app.background.schedules import addresses as schedules
 from app.background.schedules.service import background_schedule
 from app.background.schedules.spec import ScheduleSpec
 from app.boundary import private_handler
-from app.chat import chat_service
+from app.chat_for_agents import chat_service
 from app.errors import DefinitionError
 from app.turns import addresses as turns
 from app.turns.protocol import TakeInput, TurnRef

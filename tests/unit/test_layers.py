@@ -27,16 +27,16 @@ LAYERS = (
     ("hosting",),
     ("llm",),
     ("tools",),
-    ("turns.protocol", "turns.control", "turns.history", "turns.waiting.protocol"),
+    ("turns.protocol", "turns.control", "turns.history", "turns.waiting.protocol", "turns.agents.protocol"),
     ("turns.rollback",),
     ("turns.approval.protocol", "turns.approval.words", "turns.approval.asking", "turns.tool_calls"),
     ("turns.addresses", "turns.moves"),
-    ("turns.waiting", "turns.approval"),
+    ("turns.waiting", "turns.approval", "turns.agents"),
     ("turns.conversation",),
     ("turns.store", "turns.link"),
     ("turns.effects", "turns.calls", "turns"),
+    ("turns.arriving",),
     ("mcp",),  # of the turns it knows nothing
-    ("chat", "agent_session"),  # neither imports the other: they know each other's addresses
     # Background agents: what is said and declared, where handlers are, what runs, who comes in from outside.
     ("background.published", "background.declare.names", "background.failure", "background.engine.standstill"),
     ("background.event", "background.schedules.calendar", "background.schedules.spec"),
@@ -57,6 +57,10 @@ LAYERS = (
     ("background.serve",),
     ("background.client",),
     ("background",),
+    ("chat_agents.asking", "chat_agents.ending", "chat_agents.offered"),
+    ("chat_agents.link", "chat_agents.chat", "chat_agents"),
+    ("chat", "agent_session"),  # neither imports the other: they know each other's addresses
+    ("chat_for_agents",),
     ("agents",),
     ("web.refusals",),
     ("web.caller", "web.limits", "web.origin"),

@@ -66,6 +66,11 @@ class Operation:
             return (None,)
         return (self._checked(value, self.parameter.name),)
 
+    @property
+    def input_type(self) -> Any:
+        """The type hint of the input, None if it takes none."""
+        return self._hints.get(self.parameter.name, Any) if self.parameter else None
+
     def require_input(self, value: Any) -> None:
         """Check that an input is there if the type hint does not take None. Errors: UsageError."""
         if value is None and self.parameter is not None and self.parameter.default is self.parameter.empty:

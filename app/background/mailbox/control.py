@@ -6,7 +6,17 @@ Values only. `rules.py` makes them, `effects.py` carries them out.
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from app.background.protocol import AgentDescription, Child, Event, Kind, Outcome, ParentClosePolicy, RunStart, Status
+from app.background.protocol import (
+    Absent,
+    AgentDescription,
+    Child,
+    Event,
+    Kind,
+    Outcome,
+    ParentClosePolicy,
+    RunStart,
+    Status,
+)
 from app.values import Stored
 
 RECORD_KEY = "agent"  # stored under it
@@ -32,6 +42,7 @@ class Record(Stored):
     cancelling: bool = False
     parent_id: str | None = None
     parent_run_id: str | None = None
+    chat_key: str | None = Absent
     waiters: tuple[str, ...] = ()
     outcome: Outcome | None = None
 

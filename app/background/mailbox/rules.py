@@ -77,6 +77,7 @@ class Mailbox:
             task_queue=request.task_queue,
             parent_id=request.parent_id,
             parent_run_id=request.parent_run_id,
+            chat_key=request.chat_key,
             waiters=(request.waiter,) if request.waiter else (),
         )
         self._set_children([])
@@ -218,6 +219,7 @@ class Mailbox:
                     parent_run_id=record.parent_run_id,
                     first_run_id=record.first_run_id or None,
                     continued_run_id=record.run_id or None,
+                    chat_key=record.chat_key,
                 )
             )
         )

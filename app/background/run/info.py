@@ -26,7 +26,10 @@ class ParentInfo(Stored):
 
 
 class AgentInfo(WorkflowWords, Stored):
-    """The current run. `started_at` is None in a run that began before it was recorded."""
+    """The current run. `started_at` is None in a run that began before it was recorded.
+
+    `chat_key` is that of the chat that has started the agent, None if no chat did.
+    """
 
     agent_id: str
     run_id: str
@@ -40,6 +43,7 @@ class AgentInfo(WorkflowWords, Stored):
     first_run_id: str | None = None
     continued_run_id: str | None = None
     started_at: datetime | None = None
+    chat_key: str | None = None
 
     # The published library's names
 

@@ -157,7 +157,7 @@ def _edited(messages: Iterable[Message], message_id: str, content: str | None) -
         if message.message_id != message_id:
             yield message
         elif content is not None:
-            yield message.changed(content=content)
+            yield message.changed(content=content, source=None)  # whoever edits it says it
 
 
 def _by_turn(messages: Iterable[Message]) -> Iterator[list[Message]]:

@@ -28,7 +28,7 @@ class Call:
 class Line:
     """One message of a chat. `place` is that in the turn's transcript; of a tool's result, that of the reply.
 
-    What waits, and why a turn failed, is in no transcript: UNPLACED.
+    What waits, and why a turn failed, is in no transcript: UNPLACED. `by` names the background agent that says it.
     """
 
     line_id: str
@@ -38,12 +38,13 @@ class Line:
     content: str
     calls: tuple[Call, ...] = ()
     answers: str | None = None
+    by: str | None = None
 
     def to_message(self) -> Message:
         """Return the line as a message of AG-UI."""
         match self.role:
             case "user":
-                return UserMessage(id=self.line_id, content=self.content)
+                return UserMessage(id=self.line_id, content=self.content, name=self.by)
             case "tool":
                 return ToolMessage(id=self.line_id, content=self.content, tool_call_id=self.answers or "")
             case "system":
@@ -87,7 +88,8 @@ def _lines(turn_id: int, entries: Sequence[HistoryEntry]) -> Iterator[Line]:
         match entry.role:
             case "user":
                 at = UNPLACED if entry.status is TurnStatus.QUEUED else place
-                yield Line(entry.message_id or text_line_id(turn_id, place), turn_id, at, "user", entry.content)
+                line_id = entry.message_id or text_line_id(turn_id, place)
+                yield Line(line_id, turn_id, at, "user", entry.content, by=entry.source)
             case "assistant":
                 reply = place
                 yield _assistant_line(turn_id, place, entry)

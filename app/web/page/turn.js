@@ -51,14 +51,14 @@ export class TurnView {
     const known = this.nodes.get(group.key);
     const node = known ?? (group.kind === "user" ? new Said() : new Answer());
     this.nodes.set(group.key, node);
-    if (group.kind === "user") node.show(group.entry.content, markOf(group, turn, read, groups));
+    if (group.kind === "user") node.show(group.entry.content, markOf(group, turn, read, groups), group.entry.source);
     else node.show(group);
     return node.element;
   }
 
   failureOf(turn) {
     const limit = turn.status === "limit_reached";
-    const text = turn.entries.findLast((entry) => entry.role === "user" && !entry.waits)?.content;
+    const text = turn.entries.findLast((entry) => entry.role === "user" && !entry.waits && !entry.source)?.content;
     if (!this.failure) {
       this.failureText = make("p", { class: "failure-text" });
       this.button = make("button", { class: "quiet", type: "button", on: { click: () => this.again(this.failureAgain) } }, icon("again"), make("span"));
@@ -72,7 +72,7 @@ export class TurnView {
   }
 }
 
-/** What a person said. */
+/** What a person said, or a background agent. */
 export class Said {
   constructor() {
     this.text = make("div", { class: "bubble", dir: "auto" });
@@ -81,8 +81,14 @@ export class Said {
     this.element = make("article", { class: "said", "aria-label": "You" }, this.text, this.more);
   }
 
-  show(content, mark) {
+  show(content, mark, source = null) {
     say(this.text, content);
+    if (source && !this.source) {
+      this.source = source;
+      this.element.classList.add("by-agent");
+      this.element.setAttribute("aria-label", `Background agent ${source}`);
+      this.element.prepend(make("div", { class: "said-by" }, icon("agents"), make("span", {}, source)));
+    }
     if (this.shown === mark) return;
     this.shown = mark;
     const { icon: name, word } = MARKS.get(mark);

@@ -106,7 +106,7 @@ class Chip {
   show(message, held) {
     this.content = message.content;
     say(this.text, message.content);
-    say(this.mode, nameOf(message.mode));
+    say(this.mode, [message.source, nameOf(message.mode)].filter(Boolean).join(" · "));
     this.hold.hidden = held;
     this.resume.hidden = !held;
     this.element.dataset.message = this.id;

@@ -178,6 +178,14 @@ def test_no_control_character_comes_out(kind: str) -> None:
     assert not any(char in line.text for line in lines for char in EVIL if not char.isalnum() and char not in "[];")
 
 
+def test_what_an_agent_says_has_its_name() -> None:
+    """A line of a background agent begins with its name, live and in the history."""
+    said = user("Check in") | {"source": "ChatReminder-1"}
+    shown = Line("user", "[ChatReminder-1] Check in")
+    assert ChatFeed().take(turn(1, said)) == [shown]
+    assert lines_of([said | {"status": "completed"}]) == [shown]
+
+
 @pytest.mark.parametrize(("message_id", "place"), [("3-1", (3, 1)), ("3-1-a-b", (3, 1)), ("x", None), ("3-x", None)])
 def test_places(message_id: str, place: tuple[int, int] | None) -> None:
     """A message id names turn and place; the attempt behind them does not matter."""

@@ -1,0 +1,1 @@
+"""Messages on their way into a chat, whoever sends them."""

@@ -1,0 +1,51 @@
+"""A message arrives in a chat: its limits, what its mode does, and what of that is stored.
+
+Owns what is the same for messages of users and of background agents. Who may send is not its matter.
+"""
+
+from restate import ObjectContext
+
+from app.durable import get_logger
+from app.errors import Conflict, TooLarge, TooManyPending
+from app.live.hints import note_change
+from app.settings import Settings
+from app.turns.conversation import Conversation
+from app.turns.effects import carry_out, send_probe
+from app.turns.modes import ANNOUNCEMENTS, Decision
+from app.turns.protocol import Receipt
+from app.turns.store import save
+from app.turns.transcript import Message
+
+logger = get_logger("chat")
+
+
+def require_not_too_long(content: str, settings: Settings) -> None:
+    """Check the length of a text. Errors: TooLarge."""
+    if len(content) > settings.max_message_chars:
+        raise TooLarge(
+            f"The message has {len(content)} characters, the limit is {settings.max_message_chars}: "
+            "send it in parts, or raise MAX_MESSAGE_CHARS"
+        )
+
+
+async def receive(ctx: ObjectContext, conversation: Conversation, message: Message, settings: Settings) -> Receipt:
+    """Let a message do what its mode says, and store what that changes.
+
+    Errors: TooManyPending; Conflict if it is rejected.
+    """
+    if conversation.waiting >= settings.max_pending:
+        send_probe(ctx, conversation.session.open)  # they may wait for a run that is dead
+        raise TooManyPending(
+            f"{conversation.waiting} messages of this chat wait for the agent, the limit is {settings.max_pending}: "
+            "send more when it has read them, or raise MAX_PENDING"
+        )
+    ongoing = conversation.session.open[0].turn_id if conversation.session.open else 0
+    receipt = conversation.receive(message)
+    if receipt.decision in ANNOUNCEMENTS:
+        logger.info(ANNOUNCEMENTS[receipt.decision], ctx.key(), ongoing)
+    note_change(ctx.key())
+    await carry_out(ctx, conversation, settings)
+    save(ctx, conversation)
+    if receipt.decision is Decision.REJECTED:
+        raise Conflict(f"Turn {receipt.turn_id} is open and the mode is REJECT; send this again when it has ended")
+    return receipt

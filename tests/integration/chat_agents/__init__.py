@@ -1,0 +1,1 @@
+"""Background agents of chats, on servers of their own, with an agent of the test's."""
