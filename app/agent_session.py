@@ -25,15 +25,14 @@ from app.boundary import private_handler
 from app.durable import get_logger, replaying, run_durably
 from app.errors import ReplyTooLong, StepFailed
 from app.live.telling import Teller
-from app.llm import Reply, get_llm
+from app.llm import Reply
 from app.mcp.tools import AllTools
-from app.settings import get_settings
 from app.text import shorten, words_of
 from app.tools import TOOLS
 from app.turns.addresses import AGENT_SESSION, FORGET, PROBE, RUN, SETTLE, SETTLE_TURN
 from app.turns.approval.asking import approval_of
 from app.turns.attempts import Attempts
-from app.turns.context import window
+from app.turns.compaction.view import View
 from app.turns.link import ChatLink
 from app.turns.memory import Memory, Remembered, last_writer, load_memory, memory_of, save_memory
 from app.turns.protocol import ProbeRequest, TurnRef, TurnResult, TurnStart
@@ -114,6 +113,7 @@ class TurnRun:
         self._teller = Teller(self._key, start.turn_id)
         self._stored = self._memory = Memory()  # as it is stored, and without what must not be seen
         self._history: tuple[tuple[Item, ...], ...] = ()
+        self._view = View()
         self._items: list[Item] = []  # of this turn, as the LLM sees them
         self._read = 0  # of these, by the LLM
         self._answered = False
@@ -157,7 +157,7 @@ class TurnRun:
             messages = await self._chat.take_input() if self._chat.rung.is_set() else ()
             if self._answered and not messages:
                 memory = self._memory_with_this_turn()
-                end = await self._chat.complete(memory.digest)
+                end = await self._chat.complete(memory)
                 if end.closed is not None:
                     if end.closed is not TurnStatus.WITHDRAWN:
                         save_memory(self._ctx, memory, self._stored)
@@ -184,6 +184,7 @@ class TurnRun:
             self._memory = memory_of(answer.context) if known is None else memory.as_expected(known)
             self._items = list(answer.context.current)
         self._history = self._memory.history()
+        self._view = View(self._history, self._memory.summary)
         self._chat.in_doubt = False
         return True
 
@@ -204,9 +205,9 @@ class TurnRun:
 
     async def _undo_and_end(self, status: TurnStatus) -> None:
         """End the turn, after its work has been undone if the chat wants it rolled back."""
-        digest = "" if self._chat.in_doubt else self._memory_with_this_turn(interrupted=True).digest
+        memory = Memory() if self._chat.in_doubt else self._memory_with_this_turn(interrupted=True)
         try:
-            must_undo = await self._chat.must_undo(digest)
+            must_undo = await self._chat.must_undo(memory)
         except TerminalError as exc:  # what is not undone is reported as that
             logger.warning("The chat did not say whether %s is rolled back: %s", self._chat.name, exc.message)
             self._end(status)
@@ -228,10 +229,10 @@ class TurnRun:
         A turn that does not know what the chat has given it is not remembered; the next one asks the chat.
         """
         if self._chat.in_doubt:
-            self._chat.end(status, error, "", undone)
+            self._chat.end(status, error, Memory(), undone)
             return
         memory = self._memory_with_this_turn(interrupted=status is TurnStatus.INTERRUPTED)
-        self._chat.end(status, error, memory.digest, undone)
+        self._chat.end(status, error, memory, undone)
         save_memory(self._ctx, memory, self._stored)
 
     async def _iterate(self) -> None:
@@ -260,8 +261,7 @@ class TurnRun:
 
         async def complete() -> Reply:
             with self._teller.call(len(items), read) as tell:
-                seen = window(self._history, items, budget_tokens=get_settings().context_tokens)
-                return await get_llm().complete(seen, await ALL_TOOLS.specs(), tell)
+                return await self._view.ask(items, await ALL_TOOLS.specs(), tell)
 
         attempts = Attempts(
             self._chat, complete, max_attempts=self._start.limits.llm_attempts, ends_at_once=not reversible(self._done)

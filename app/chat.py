@@ -13,7 +13,7 @@ from app.boundary import handler, private_handler
 from app.durable import get_logger
 from app.engine.erasure import erase_all
 from app.engine.unfit import why_ended
-from app.errors import Conflict, NotFound, TooLarge, TooManyPending
+from app.errors import Conflict, NotFound
 from app.live.hints import note_change
 from app.settings import get_settings
 from app.tools import TOOLS
@@ -22,6 +22,7 @@ from app.turns import protocol
 from app.turns.approval import protocol as approval
 from app.turns.approval.asking import resolution_of
 from app.turns.approval.rules import settled_before, turn_of
+from app.turns.compaction.keeping import offer_summaries
 from app.turns.conversation import Conversation
 from app.turns.effects import carry_out, send_probe
 from app.turns.history import Look, LookRequest, status_of, view_of
@@ -45,6 +46,7 @@ from app.turns.store import (
 )
 from app.turns.transcript import Message, Resolution
 from app.turns.waiting import protocol as waiting
+from app.turns.waiting.limits import check_size, too_many_pending
 
 chat_service = VirtualObject(
     at.CHAT_SERVICE,
@@ -64,11 +66,7 @@ async def process_user_message(ctx: ObjectContext, message: protocol.UserMessage
     """Send a message to the agent. If it is busy, the mode says what happens: INTERRUPT, ROLLBACK, INCORPORATE, STEER,
     QUEUE or REJECT. Answers at once with a receipt; `get_chat_history` shows the reply."""
     settings = get_settings()
-    if len(message.content) > settings.max_message_chars:
-        raise TooLarge(
-            f"The message has {len(message.content)} characters, the limit is {settings.max_message_chars}: "
-            "send it in parts, or raise MAX_MESSAGE_CHARS"
-        )
+    check_size(message.content, settings)
     first_receipt = get(ctx, receipt_key(message.message_id), StoredReceipt) if message.message_id else None
     conversation = await load(ctx)
     if first_receipt is not None and (stored := await first_receipt) is not None:
@@ -80,12 +78,9 @@ async def process_user_message(ctx: ObjectContext, message: protocol.UserMessage
         content=message.content,
         mode=message.mode or conversation.session.mode or settings.mode,
     )
-    if conversation.waiting >= settings.max_pending:
+    if (refusal := too_many_pending(conversation.waiting, settings)) is not None:
         send_probe(ctx, conversation.session.open)  # they may wait for a run that is dead
-        raise TooManyPending(
-            f"{conversation.waiting} messages of this chat wait for the agent, the limit is {settings.max_pending}: "
-            "send more when it has read them, or raise MAX_PENDING"
-        )
+        raise refusal
     ongoing = conversation.session.open[0].turn_id if conversation.session.open else 0
     receipt = conversation.receive(accepted)
     if receipt.decision in ANNOUNCEMENTS:
@@ -225,7 +220,7 @@ async def begin_turn(ctx: ObjectContext, request: protocol.BeginTurn) -> protoco
     conversation = await load(ctx)
     if not conversation.begin(request):
         return protocol.BeginAnswer(context=None)
-    known = conversation.session.memory
+    known = conversation.session.expected
     if known is not None and request.memory is not None and known.is_met_by(request.memory):
         context = protocol.Context(history=(), current=conversation.turns[request.turn_id].items)
     else:
@@ -301,6 +296,9 @@ async def _commit(ctx: ObjectContext, conversation: Conversation) -> None:
     note_change(ctx.key())
     await carry_out(ctx, conversation, get_settings())
     save(ctx, conversation)
+
+
+offer_summaries(chat_service, _commit)
 
 
 async def _change_waiting(

@@ -7,6 +7,7 @@ from types import NoneType
 
 from app.address import ObjectAddress
 from app.turns.approval.protocol import ApprovalRef
+from app.turns.compaction.protocol import SummaryReport, SummaryRequest, SummaryWork, WorkRequest
 from app.turns.protocol import (
     BeginAnswer,
     BeginTurn,
@@ -26,6 +27,7 @@ from app.turns.transcript import Resolution
 
 CHAT_SERVICE = "ChatService"
 AGENT_SESSION = "AgentSession"
+CHAT_SUMMARY = "ChatSummary"
 
 # From ChatService to AgentSession
 
@@ -49,6 +51,12 @@ def decision_name(approval_id: str) -> str:
     """Return the name of the signal by which a run hears how an approval was resolved."""
     return f"approval-{approval_id}"
 
+
+# From ChatService to ChatSummary, and back
+
+SUM_UP = ObjectAddress(CHAT_SUMMARY, "sum_up", SummaryRequest, NoneType)
+SUMMARY_WORK = ObjectAddress(CHAT_SERVICE, "summary_work", WorkRequest, SummaryWork)
+KEEP_SUMMARY = ObjectAddress(CHAT_SERVICE, "keep_summary", SummaryReport, NoneType)
 
 # From AgentSession to ChatService
 

@@ -6,6 +6,7 @@ Pure: no I/O, no Restate. `chat.py` loads a Conversation, calls one method, carr
 from collections.abc import Callable
 
 from app.turns.approval.rules import Approvals
+from app.turns.compaction.rules import SumsUp
 from app.turns.control import Cancel, Doorbell
 from app.turns.modes import Decision, Mode, decide
 from app.turns.protocol import EndTurn, MemoryRef, Receipt, Report, TakeInput, TakenInput, TurnEnd, TurnRef
@@ -14,9 +15,9 @@ from app.turns.transcript import Message, TurnStatus, UserItem
 from app.turns.waiting.rules import Waiting
 
 
-class Conversation(Waiting, Approvals):
+class Conversation(Waiting, Approvals, SumsUp):
     """The working copy of a chat; a handler calls one of its methods, once. `Moves` says what it holds, `Waiting` and
-    `Approvals` what people do beside talking."""
+    `Approvals` what people do beside talking, `SumsUp` what becomes of a long chat."""
 
     # What people do
 
@@ -54,6 +55,7 @@ class Conversation(Waiting, Approvals):
     def forget(self) -> None:
         """Cancel everything, the queued first; the caller erases the state."""
         self.effects = [Cancel(turn.invocation_id) for turn in reversed(self.session.open) if turn.sent]
+        self._cancel_summary()
 
     # What runs report
 
@@ -129,6 +131,7 @@ class Conversation(Waiting, Approvals):
         known = MemoryRef(last=turn.turn_id, digest=report.digest, without=left_out)
         self._set(memory=known if report.digest else None)
         self._close(turn, status, report.error, report.undone)
+        self._sum_up(report.sum_up)
         return TurnEnd(closed=status)
 
     def is_open(self, ref: TurnRef) -> bool:

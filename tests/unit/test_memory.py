@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from restate import ObjectContext
 
 from app.turns import memory as memory_module
-from app.turns.context import estimate_tokens
+from app.turns.compaction.fitting import estimate_tokens
 from app.turns.memory import MEMORY_KEY, Memory, Remembered, load_memory, memory_of, save_memory
 from app.turns.protocol import Context, Limits, MemoryRef
 from app.turns.transcript import AssistantItem, Item, UserItem
