@@ -6,7 +6,7 @@ Older turns stand in parts that are written once, so that a turn does not write 
 
 import asyncio
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import cast
@@ -108,21 +108,9 @@ class Memory:
         parts_written = [part.model_dump_json().encode() for _, part in kept]
         digest = _digest_of(memory.written(), parts_written, self.summary)
         used = 1 - min(room / window, places / limits.context_turns)
-        sum_up = memory.to_sum_up(limits) if 0 < limits.summary_share < used else 0
+        known = [*chain.from_iterable(part.turns for _, part in parts), *newest]
+        sum_up = _to_sum_up(known, limits) if 0 < limits.summary_share < used else 0
         return replace(memory, digest=digest, sum_up=sum_up)
-
-    def to_sum_up(self, limits: Limits) -> int:
-        """Return the last of the turns that should be summed up, 0 if there is none.
-
-        The newest turns stay: they may take half of what makes a summary due, and one stays in any case.
-        """
-        room = limits.context_tokens * limits.summary_share / 2
-        places = limits.context_turns * limits.summary_share / 2
-        for count, turn in enumerate(reversed(self._turns())):
-            room -= estimate_tokens(turn.items)
-            if count > 0 and (room < 0 or count >= places):
-                return turn.turn_id
-        return 0
 
     @property
     def _notes(self) -> int:
@@ -204,6 +192,20 @@ def part_key(number: int | str) -> str:
 
 def _left(turns: Iterable[Remembered], gone: set[int]) -> tuple[Remembered, ...]:
     return tuple(turn for turn in turns if not (turn.interrupted and turn.turn_id in gone))
+
+
+def _to_sum_up(turns: Sequence[Remembered], limits: Limits) -> int:
+    """Return the last of these turns that should be summed up, 0 if there is none.
+
+    The newest turns stay: they may take half of what makes a summary due, and one stays in any case.
+    """
+    room = limits.context_tokens * limits.summary_share / 2
+    places = limits.context_turns * limits.summary_share / 2
+    for count, turn in enumerate(reversed(turns)):
+        room -= estimate_tokens(turn.items)
+        if count > 0 and (room < 0 or count >= places):
+            return turn.turn_id
+    return 0
 
 
 def _tokens(turns: Iterable[Remembered]) -> int:
