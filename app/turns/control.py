@@ -46,10 +46,10 @@ class HeldMessages(Stored):
 
 
 class SummaryAsked(Stored):
-    """A summary that is being made, of the turns up to `up_to`; `at_turn` was the last turn when it was asked for."""
+    """A summary that is being made, of the turns up to `up_to`. `asked_at` is in seconds since 1970."""
 
     up_to: int
-    at_turn: int
+    asked_at: float
     invocation_id: str = ""
 
 

@@ -131,7 +131,7 @@ class Conversation(Waiting, Approvals, SumsUp):
         known = MemoryRef(last=turn.turn_id, digest=report.digest, without=left_out)
         self._set(memory=known if report.digest else None)
         self._close(turn, status, report.error, report.undone)
-        self._sum_up(report.sum_up)
+        self._sum_up(report.sum_up, report.ended_at or 0.0)
         return TurnEnd(closed=status)
 
     def is_open(self, ref: TurnRef) -> bool:

@@ -99,10 +99,13 @@ class FakeChat:
         offset: int = 0,
         error: str | None = None,
         sum_up: int = 0,
+        ended_at: float | None = None,
     ) -> TurnEnd:
         """End the turn as a run does."""
         end: dict[str, Any] = {"outcome": outcome, "may_go_on": may_go_on, "digest": digest, "error": error}
-        report = EndTurn(**dict(ref or self.ref(turn_id)), offset=offset, items=items, sum_up=sum_up, **end)
+        report = EndTurn(
+            **dict(ref or self.ref(turn_id)), offset=offset, items=items, sum_up=sum_up, ended_at=ended_at, **end
+        )
         return self.change(lambda chat: chat.end(report))
 
     # What a test looks at

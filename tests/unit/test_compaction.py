@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.turns.compaction.protocol import SummaryReport, SummaryStatus
 from app.turns.compaction.request import transcript_of
-from app.turns.compaction.rules import LONGEST_PAUSE, LOST_AFTER_TURNS
+from app.turns.compaction.rules import LONGEST_PAUSE, LOST_AFTER_S
 from app.turns.compaction.summary import CLOSING, CUT_OFF, OPENING, QUOTE, Summary, bounded, line_of, request_text
 from app.turns.control import Cancel, Session, Start, SumUp
 from app.turns.history import entries_of, entry_of_summary, status_of
@@ -28,10 +28,10 @@ from app.turns.transcript import (
 from tests.support.fake_chat import FakeChat
 
 
-def talk(chat: FakeChat, *, sum_up: int = 0) -> int:
-    """Say something and have it answered; return the turn."""
+def talk(chat: FakeChat, *, sum_up: int = 0, at: float = 1000.0) -> int:
+    """Say something and have it answered at this time; return the turn."""
     turn_id = chat.say().turn_id
-    chat.end(turn_id, digest="d", sum_up=sum_up)
+    chat.end(turn_id, digest="d", sum_up=sum_up, ended_at=at)
     return turn_id
 
 
@@ -77,12 +77,12 @@ class TestAsking:
         assert chat.summaries == ["sum_1"]
 
     def test_one_that_never_comes_is_asked_for_again(self) -> None:
-        """After some turns without it, a summary counts as lost: its invocation is ended, another one is asked."""
+        """After a time in which all attempts were over, its invocation is ended, and another one is asked."""
         chat = long_chat()
-        for _ in range(LOST_AFTER_TURNS - 1):
-            talk(chat, sum_up=4)
+        for _ in range(40):  # however fast people write, a slow LLM has its time
+            talk(chat, sum_up=4, at=999.0 + LOST_AFTER_S)
             assert SumUp() not in chat.effects
-        talk(chat, sum_up=4)
+        talk(chat, sum_up=4, at=1000.0 + LOST_AFTER_S)
         assert chat.effects[-2:] == [Cancel("sum_1"), SumUp()]
         assert not keep(chat, invocation_id="sum_1")
         assert keep(chat, invocation_id="sum_2", covers=4)

@@ -314,7 +314,7 @@ class ChatMachine(RuleBasedStateMachine):
         answers = (self._answer(),) if completed else ()
         fields = {"offset": run.reported, "items": answers, "outcome": outcome, "may_go_on": completed}
         sum_up = max(0, run.ref.turn_id - 1 - self.answers % 3)  # as far as a memory may be full
-        report = EndTurn(**dict(run.ref), **fields, sum_up=sum_up, digest="d" * (self.answers % 2))
+        report = EndTurn(**dict(run.ref), **fields, sum_up=sum_up, ended_at=self.answers * 500.0)
         run.reported += len(answers)
         end = self.chat.change(lambda chat: chat.end(report))
         if end.closed is not None:

@@ -8,7 +8,7 @@ from app.turns.compaction.summary import Summary
 from app.turns.control import Cancel, SummaryAsked, SummaryState, SumUp
 from app.turns.moves import Moves
 
-LOST_AFTER_TURNS = 8  # of which none brought the summary: it was killed, or the LLM hangs
+LOST_AFTER_S = 1800.0  # longer than all attempts take: its invocation was killed by hand, or did not fit changed code
 LONGEST_PAUSE = 32  # turns, after one failure after the other
 MAX_PROBLEM_CHARS = 300
 
@@ -34,7 +34,7 @@ class SumsUp(Moves):
             return True
         self.new_summary = Summary(covers=report.covers, text=report.text, made_at=report.made_at)
         self._set(summary=SummaryState(covers=report.covers))
-        self._sum_up(asked.up_to)  # what was too much for one request
+        self._sum_up(asked.up_to, report.made_at)  # what was too much for one request
         return True
 
     def summary_sent(self, invocation_id: str) -> None:
@@ -47,17 +47,19 @@ class SumsUp(Moves):
         """Go on without the summary: somebody has erased it. The turns are still there."""
         self._set(summary=None)
 
-    def _sum_up(self, up_to: int) -> None:
-        """Have the turns up to this one summed up, if that is not done, and not to be left for later."""
+    def _sum_up(self, up_to: int, now_s: float) -> None:
+        """Have the turns up to this one summed up, if that is not done, and not to be left for later.
+
+        `now_s` is in seconds since 1970, and may be a little in the past.
+        """
         state = self.session.summary or SummaryState()
-        now = self.session.last_turn_id
-        if up_to <= state.covers or self._is_open(up_to) or now < state.not_before:
+        if up_to <= state.covers or self._is_open(up_to) or self.session.last_turn_id < state.not_before:
             return
-        if state.asked is not None and now - state.asked.at_turn < LOST_AFTER_TURNS:
+        if state.asked is not None and now_s - state.asked.asked_at < LOST_AFTER_S:
             return
         self._cancel_summary()
         self.effects.append(SumUp())
-        self._set(summary=state.changed(asked=SummaryAsked(up_to=up_to, at_turn=now)))
+        self._set(summary=state.changed(asked=SummaryAsked(up_to=up_to, asked_at=now_s)))
 
     def _cancel_summary(self) -> None:
         """Cancel the summary that is being made."""
