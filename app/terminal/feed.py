@@ -112,7 +112,10 @@ class ChatFeed:
         return []
 
     def _on_status(self, status: Json) -> Iterator[Line]:
-        self.status = status
+        before, self.status = self.status, status
+        up_to = _summed_up(status)
+        if before is not None and up_to > _summed_up(before):
+            yield Line("note", f"(summed up to turn {up_to}; /history shows what the agent sees of it)")
         self._coming |= {each["message_id"]: each["content"] for each in (*self.waiting, *self.held)}
         if status["last_turn_id"] == 0 and self._last_turn:
             self._running, self._last_turn = None, 0
@@ -230,9 +233,18 @@ def lines_of(entries: list[Json]) -> list[Line]:
                 lines += [Line("tool", f"  · {_short(call['name'])} {_short(call['arguments'])}") for call in calls]
             case "tool":
                 lines.append(Line("tool", f"    → {_short(entry['content'])}"))
+            case "summary":
+                lines.append(Line("note", "(Summed up to here. The agent sees of what is above:)"))
+                lines += [Line("note", printable(line, keep="\t")) for line in entry["content"].splitlines()]
             case _:
                 lines.append(Line("error", printable(entry["content"])))
     return lines
+
+
+def _summed_up(status: Json) -> int:
+    """Return the turn up to which the agent sees a summary, 0 without one."""
+    up_to: int = (status.get("summary") or {}).get("up_to_turn", 0)
+    return up_to
 
 
 def _ending(turn: Json) -> Iterator[Line]:
