@@ -27,6 +27,8 @@ async def test_two_hundred_turns(talk: Talk) -> None:
     (place,) = (n for n, entry in enumerate(entries) if entry["role"] == "summary")
     assert entries[place]["content"] == f"notes up to turn {up_to}"
     assert (entries[place - 1]["turn_id"], entries[place + 1]["turn_id"]) == (up_to, up_to + 1)
+    await talk.call("forget")
+    await talk.nothing_runs(timeout_s=60)  # a thousand journals are to be erased
 
 
 async def test_notes_are_made_from_notes(talk: Talk) -> None:
