@@ -79,7 +79,7 @@ def newest_turns(history: Sequence[Sequence[Item]], *, room: int, budget_tokens:
     kept: list[Sequence[Item]] = []
     for whole in reversed(history):
         turn = whole if estimate_tokens(whole) <= room else cut_big(whole, budget_tokens, room=room)
-        if not kept:
+        if not kept and estimate_tokens(turn) > room:
             turn = fitted(repair(turn), room)
         room -= estimate_tokens(turn)
         if room < 0:

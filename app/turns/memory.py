@@ -108,9 +108,10 @@ class Memory:
         parts_written = [part.model_dump_json().encode() for _, part in kept]
         digest = _digest_of(memory.written(), parts_written, self.summary)
         used = 1 - min(room / window, places / limits.context_turns)
+        if not 0 < limits.summary_share < used:
+            return replace(memory, digest=digest)
         known = [*chain.from_iterable(part.turns for _, part in parts), *newest]
-        sum_up = _to_sum_up(known, limits) if 0 < limits.summary_share < used else 0
-        return replace(memory, digest=digest, sum_up=sum_up)
+        return replace(memory, digest=digest, sum_up=_to_sum_up(known, limits))
 
     @property
     def _notes(self) -> int:
