@@ -17,7 +17,7 @@ from app.turns.store import IN_CONTEXT, load, load_session, load_summary, load_t
 from app.turns.transcript import Turn
 
 MOST_TURNS = 200  # before the last one; of a chat that had got long before there were summaries the rest is left out
-AT_ONCE = 50  # turns that are read in one round trip
+AT_ONCE = 10  # turns that are read in one round trip; each may be megabytes
 
 Commit = Callable[[ObjectContext, Conversation], Awaitable[None]]
 

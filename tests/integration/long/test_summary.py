@@ -172,3 +172,15 @@ async def test_service_dies_while_it_is_made(talk: Talk) -> None:
     await talk.summary(covered(request))
     await talk.talk(1)
     assert talk.seen_notes(talk.asked_to_answer[-1]) == f"notes up to turn {covered(request)}"
+
+
+async def test_server_dies_while_it_is_made(talk: Talk) -> None:
+    """When the Restate server is killed in the middle of a summary, it is made again, and kept once."""
+    talk.summing = lambda _: Plan(delay_s=FOR_EVER)
+    request = await talk.until_noted()
+    talk.server.kill9()
+    talk.summing = notes
+    await talk.server.start()
+    await talk.summary(covered(request))
+    await talk.talk(1)
+    assert talk.seen_notes(talk.asked_to_answer[-1]) == f"notes up to turn {covered(request)}"
