@@ -28,15 +28,14 @@ from app.chat_agents.offered import OFFERED
 from app.durable import get_logger, replaying, run_durably
 from app.errors import ReplyTooLong, StepFailed
 from app.live.telling import Teller
-from app.llm import Reply, get_llm
+from app.llm import Reply
 from app.mcp.tools import AllTools
-from app.settings import get_settings
 from app.text import shorten, words_of
 from app.turns.addresses import AGENT_SESSION, FORGET, PROBE, RUN, SETTLE, SETTLE_TURN
 from app.turns.approval.asking import approval_of
 from app.turns.calls.attempts import Attempts
 from app.turns.calls.head_start import Tell, head_starts
-from app.turns.context import window
+from app.turns.compaction.view import View
 from app.turns.link import ChatLink
 from app.turns.memory import Memory, Remembered, last_writer, load_memory, memory_of, save_memory
 from app.turns.protocol import ProbeRequest, TurnRef, TurnResult, TurnStart
@@ -68,9 +67,9 @@ ALL_TOOLS = AllTools(OFFERED)
 PROBE_TIME = timedelta(minutes=10)  # long, as each one leaves a trace at the run; a dead run shows within 10 ms
 
 
-async def ask_llm(seen: Sequence[Item], tell: Tell) -> Reply:
-    """Ask the LLM to go on after `seen`, with the tools that there are now."""
-    return await get_llm().complete(seen, await ALL_TOOLS.specs(), tell)
+async def ask_llm(view: View, items: Sequence[Item], tell: Tell) -> Reply:
+    """Ask the LLM to go on after `items`, with the tools that there are now."""
+    return await view.ask(items, await ALL_TOOLS.specs(), tell)
 
 
 head_starts.serve(ask_llm)
@@ -126,6 +125,7 @@ class TurnRun:
         self._teller = Teller(self._key, start.turn_id)
         self._stored = self._memory = Memory()  # as it is stored, and without what must not be seen
         self._history: tuple[tuple[Item, ...], ...] = ()
+        self._view = View()
         self._items: list[Item] = []  # of this turn, as the LLM sees them
         self._read = 0  # of these, by the LLM
         self._answered = False
@@ -169,7 +169,7 @@ class TurnRun:
             messages = await self._chat.take_input() if self._chat.rung.is_set() else ()
             if self._answered and not messages:
                 memory = self._memory_with_this_turn()
-                end = await self._chat.complete(memory.digest)
+                end = await self._chat.complete(memory)
                 if end.closed is not None:
                     if end.closed is not TurnStatus.WITHDRAWN:
                         self._save(memory)
@@ -196,6 +196,7 @@ class TurnRun:
             self._memory = memory_of(answer.context) if known is None else memory.as_expected(known)
             self._items = list(answer.context.current)
         self._history = self._memory.history()
+        self._view = View(self._history, self._memory.summary)
         self._chat.in_doubt = False
         return True
 
@@ -216,9 +217,9 @@ class TurnRun:
 
     async def _undo_and_end(self, status: TurnStatus) -> None:
         """End the turn, after its work has been undone if the chat wants it rolled back."""
-        digest = "" if self._chat.in_doubt else self._memory_with_this_turn(interrupted=True).digest
+        memory = Memory() if self._chat.in_doubt else self._memory_with_this_turn(interrupted=True)
         try:
-            must_undo = await self._chat.must_undo(digest)
+            must_undo = await self._chat.must_undo(memory)
         except TerminalError as exc:  # what is not undone is reported as that
             logger.warning("The chat did not say whether %s is rolled back: %s", self._chat.name, exc.message)
             self._end(status)
@@ -237,7 +238,7 @@ class TurnRun:
     def _end(self, status: TurnStatus, error: str | None = None, undone: tuple[Undone, ...] = ()) -> None:
         """Report the end of the turn, then remember it: the memory is never ahead of the chat."""
         memory = self._memory_with_this_turn(interrupted=status is TurnStatus.INTERRUPTED)
-        self._chat.end(status, error, "" if self._chat.in_doubt else memory.digest, undone)
+        self._chat.end(status, error, Memory() if self._chat.in_doubt else memory, undone)
         self._save(memory)
 
     async def _iterate(self) -> None:
@@ -266,8 +267,7 @@ class TurnRun:
 
         async def complete() -> Reply:
             with self._teller.call(len(items), read) as tell:
-                seen = window(self._history, items, budget_tokens=get_settings().context_tokens)
-                return await head_starts.reply(self._key, self._start.turn_id, seen, tell, ask_llm)
+                return await head_starts.reply(self._key, self._start.turn_id, self._view, items, tell, ask_llm)
 
         attempts = Attempts(
             self._chat, complete, max_attempts=self._start.limits.llm_attempts, ends_at_once=not reversible(self._done)

@@ -23,7 +23,8 @@ from app.turns import protocol
 from app.turns.approval import protocol as approval
 from app.turns.approval.asking import resolution_of
 from app.turns.approval.rules import settled_before, turn_of
-from app.turns.arriving.messages import receive, require_not_too_long
+from app.turns.arriving.messages import receive
+from app.turns.compaction.keeping import offer_summaries
 from app.turns.conversation import Conversation
 from app.turns.effects import carry_out, send_probe
 from app.turns.history import Look, LookRequest, status_of, view_of
@@ -46,6 +47,7 @@ from app.turns.store import (
 )
 from app.turns.transcript import Message, Resolution
 from app.turns.waiting import protocol as waiting
+from app.turns.waiting.limits import require_not_too_long
 
 chat_service = VirtualObject(
     at.CHAT_SERVICE,
@@ -211,7 +213,7 @@ async def begin_turn(ctx: ObjectContext, request: protocol.BeginTurn) -> protoco
     conversation = await load(ctx)
     if not conversation.begin(request):
         return protocol.BeginAnswer(context=None)
-    known = conversation.session.memory
+    known = conversation.session.expected
     if known is not None and request.memory is not None and known.is_met_by(request.memory):
         context = protocol.Context(history=(), current=conversation.turns[request.turn_id].items)
     else:
@@ -287,6 +289,9 @@ async def _commit(ctx: ObjectContext, conversation: Conversation) -> None:
     note_change(ctx.key())
     await carry_out(ctx, conversation, get_settings())
     save(ctx, conversation)
+
+
+offer_summaries(chat_service, _commit)
 
 
 async def _change_waiting(

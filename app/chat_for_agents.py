@@ -18,10 +18,11 @@ from app.live.hints import note_change
 from app.settings import get_settings
 from app.turns import addresses as at
 from app.turns.agents.protocol import AgentMessage, AgentRef, ChatAgents, StartAgent, UseAgent
-from app.turns.arriving.messages import receive, require_not_too_long
-from app.turns.protocol import ChatAgent, Receipt
+from app.turns.arriving.messages import receive
+from app.turns.protocol import Receipt
 from app.turns.store import StoredReceipt, get, load, put, receipt_key, save
-from app.turns.transcript import Message
+from app.turns.transcript import ChatAgent, Message
+from app.turns.waiting.limits import require_not_too_long
 
 __all__ = ["chat_service"]  # with these handlers too
 

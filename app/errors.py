@@ -11,6 +11,7 @@ AgentError
 ├── LLMError            the LLM gave no usable reply
 │   ├── LLMUnavailable  a passing fault: worth another attempt
 │   ├── LLMRejected     a lasting fault: another attempt would end the same way
+│   │   └── ContextTooLong  the request was longer than the LLM takes
 │   └── ReplyTooLong    the reply was over our limit, and was cut off there
 ├── StepFailed          a durable step ended without a result
 ├── ToolTimedOut        a tool was ended because it took too long
@@ -92,6 +93,10 @@ class LLMRejected(LLMError):
     """The LLM refused the request; it would refuse it again."""
 
     status = 502
+
+
+class ContextTooLong(LLMRejected):
+    """The request was longer than the LLM takes."""
 
 
 class ReplyTooLong(LLMError):

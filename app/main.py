@@ -49,6 +49,7 @@ from app.live.hints import Hints
 from app.mcp import open_mcp, require_mcp
 from app.settings import Settings, explain, get_settings
 from app.text import printable
+from app.turns.compaction.service import chat_summary
 from app.web.app import build_gateway, require_users_known
 
 if TYPE_CHECKING:
@@ -206,11 +207,12 @@ def build_app(settings: Settings) -> "ASGIFramework":
     Errors: UsageError where anybody on the network could call it.
     """
     if settings.inactivity_timeout_s is not None:
-        agent_session.inactivity_timeout = timedelta(seconds=settings.inactivity_timeout_s)
+        silence = timedelta(seconds=settings.inactivity_timeout_s)
+        agent_session.inactivity_timeout = chat_summary.inactivity_timeout = silence
     agents = background.services(agents=AGENTS, functions=FUNCTIONS)
-    app = build_endpoint([chat_service, agent_session, *agents], settings)
+    app = build_endpoint([chat_service, agent_session, chat_summary, *agents], settings)
     on_unfit = partial(unfit.end_unfit, restate_cli=find_restate_cli())
-    return Hints(JournalWatch(app, (chat_service.name, agent_session.name), on_unfit))
+    return Hints(JournalWatch(app, (chat_service.name, agent_session.name, chat_summary.name), on_unfit))
 
 
 def _refuse(exit_code: int, *sentences: str) -> int:

@@ -170,6 +170,12 @@ class Settings(BaseSettings):
     example: Literal["trip"] | None = Field(None, description="Tools of a worked example that the LLM gets, see trip")
     context_tokens: PositiveInt = Field(24_000, description="Size of what the LLM sees of the chat, estimated")
     context_turns: PositiveInt = Field(50, description="Most turns of the chat that the LLM sees")
+    context_summary_share: float = Field(
+        0.7,
+        ge=0,
+        le=1,
+        description="Share of `CONTEXT_TOKENS` or `CONTEXT_TURNS` from which on older turns are summed up; 0 never",
+    )
 
     max_event_chars: PositiveInt = Field(
         256_000, description="Size as JSON of what an event, a query or the start of a background agent brings (413)"

@@ -9,7 +9,7 @@ from restate import ObjectContext
 
 from app.background.mailbox import addresses as mailbox
 from app.background.protocol import StopRequest
-from app.turns.protocol import ChatAgent
+from app.turns.transcript import ChatAgent
 
 
 def end_agents(ctx: ObjectContext, agents: Iterable[ChatAgent]) -> None:

@@ -16,7 +16,7 @@ from app.engine import admin
 from app.errors import AdminUnavailable
 from app.values import Stored
 
-SERVICES = ("ChatService", "AgentSession")
+SERVICES = ("ChatService", "AgentSession", "ChatSummary")
 ERASER = "erase_journals"  # the handler that erases; Restate keeps no journal of it
 
 _AT_A_TIME = 16

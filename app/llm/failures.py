@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 import openai
 
-from app.errors import LLMError, LLMRejected, LLMUnavailable
+from app.errors import ContextTooLong, LLMError, LLMRejected, LLMUnavailable
 from app.text import clean
 
 LOSING_REDIRECTS = {301, 302, 303}  # they ask for a page; 307 and 308 repeat the request at the other address
@@ -158,7 +158,7 @@ def _from_answer(body: object, status: int, headers: Mapping[str, str], endpoint
     if status in _PASSING or status >= 500:
         return _passing(status, said, _retry_after_s(headers), endpoint)
     if status == 413 or any(sign in signs for sign in _TOO_LONG):
-        return LLMRejected(
+        return ContextTooLong(
             f"The conversation is too long for the model {endpoint.model!r}; lower CONTEXT_TOKENS, set a model with a "
             f"larger context as OPENAI_MODEL, or send a shorter message. The server said: {said}"
         )

@@ -15,8 +15,11 @@ from typing import Any
 import httpx2
 
 from app.llm.offline_arguments import arguments_for
+from app.llm.offline_notes import notes_of
 from app.llm.offline_trip import next_step
 from app.llm.wire import BETWEEN_TEXTS, BROKEN_OFF, CONTINUE, INTERRUPTED, WireMessage
+from app.turns.compaction.summary import INSTRUCTIONS as SUMMARY_INSTRUCTIONS
+from app.turns.compaction.summary import OPENING as SUMMARY_OPENING
 from app.turns.transcript import FROM_AGENT
 
 ITERATION_TEXT = "Do another iteration"
@@ -68,7 +71,12 @@ class _Reply:
 def _chunks(body: dict[str, Any], iterations: int) -> list[str]:
     """Return the chunks of the reply to a request, as JSON."""
     messages: list[WireMessage] = body["messages"]
-    reply = _reply_to(_task_of(messages), _parameters(body), iterations)
+    sums_up = messages[0]["content"] == SUMMARY_INSTRUCTIONS
+    reply = (
+        _Reply(notes_of(messages[-1]["content"]))
+        if sums_up
+        else _reply_to(_task_of(messages), _parameters(body), iterations)
+    )
 
     deltas: list[dict[str, Any]] = [{"content": word} for word in _words(reply.text)]
     if reply.tool is not None:
@@ -125,7 +133,8 @@ def _task_of(messages: list[WireMessage]) -> _Task:
         text = message["content"] or ""
         match message["role"]:
             case "user" if text != CONTINUE:
-                task = replace(task, requests=(*task.requests, *text.split(BETWEEN_TEXTS)))
+                said = (each for each in text.split(BETWEEN_TEXTS) if not each.startswith(SUMMARY_OPENING))
+                task = replace(task, requests=(*task.requests, *said))
             case "assistant" if "tool_calls" in message:
                 tools |= {call["id"]: call["function"]["name"] for call in message["tool_calls"]}
                 task = replace(task, iterations=task.iterations + 1)

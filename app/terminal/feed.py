@@ -112,7 +112,10 @@ class ChatFeed:
         return []
 
     def _on_status(self, status: Json) -> Iterator[Line]:
-        self.status = status
+        before, self.status = self.status, status
+        up_to = _summed_up(status)
+        if before is not None and up_to > _summed_up(before):
+            yield Line("note", f"(summed up to turn {up_to}; /history shows what the agent sees of it)")
         self._coming |= {each["message_id"]: _said(each) for each in (*self.waiting, *self.held)}
         if status["last_turn_id"] == 0 and self._last_turn:
             self._running, self._last_turn = None, 0
@@ -230,6 +233,9 @@ def lines_of(entries: list[Json]) -> list[Line]:
                 lines += [Line("tool", f"  · {_short(call['name'])} {_short(call['arguments'])}") for call in calls]
             case "tool":
                 lines.append(Line("tool", f"    → {_short(entry['content'])}"))
+            case "summary":
+                lines.append(Line("note", "(Summed up to here. The agent sees of what is above:)"))
+                lines += [Line("note", printable(line, keep="\t")) for line in entry["content"].splitlines()]
             case _:
                 lines.append(Line("error", printable(entry["content"])))
     return lines
@@ -239,6 +245,12 @@ def _said(message: Json) -> str:
     """Return what somebody has said, with the name of the background agent if it was one."""
     by = f"[{_short(message['source'])}] " if message.get("source") else ""
     return by + printable(message["content"], keep="\n\t")
+
+
+def _summed_up(status: Json) -> int:
+    """Return the turn up to which the agent sees a summary, 0 without one."""
+    up_to: int = (status.get("summary") or {}).get("up_to_turn", 0)
+    return up_to
 
 
 def _ending(turn: Json) -> Iterator[Line]:

@@ -8,10 +8,10 @@ from types import NoneType
 from app.address import ObjectAddress
 from app.turns.agents.protocol import AgentMessage, AgentRef, ChatAgents, StartAgent, UseAgent
 from app.turns.approval.protocol import ApprovalRef
+from app.turns.compaction.protocol import SummaryReport, SummaryRequest, SummaryWork, WorkRequest
 from app.turns.protocol import (
     BeginAnswer,
     BeginTurn,
-    ChatAgent,
     EndTurn,
     EraseRequest,
     ProbeRequest,
@@ -25,10 +25,11 @@ from app.turns.protocol import (
     TurnResult,
     TurnStart,
 )
-from app.turns.transcript import Resolution
+from app.turns.transcript import ChatAgent, Resolution
 
 CHAT_SERVICE = "ChatService"
 AGENT_SESSION = "AgentSession"
+CHAT_SUMMARY = "ChatSummary"
 
 # From ChatService to AgentSession
 
@@ -52,6 +53,12 @@ def decision_name(approval_id: str) -> str:
     """Return the name of the signal by which a run hears how an approval was resolved."""
     return f"approval-{approval_id}"
 
+
+# From ChatService to ChatSummary, and back
+
+SUM_UP = ObjectAddress(CHAT_SUMMARY, "sum_up", SummaryRequest, NoneType)
+SUMMARY_WORK = ObjectAddress(CHAT_SERVICE, "summary_work", WorkRequest, SummaryWork)
+KEEP_SUMMARY = ObjectAddress(CHAT_SERVICE, "keep_summary", SummaryReport, NoneType)
 
 # From AgentSession to ChatService
 

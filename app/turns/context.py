@@ -4,12 +4,11 @@ Pure: no I/O, no Restate. It chooses and orders items; how they look on the wire
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
+from app.turns.compaction.fitting import cut_big, estimate_tokens, fitted
+from app.turns.compaction.summary import Summary
 from app.turns.transcript import AssistantItem, Item, ToolCall, ToolItem, ToolOutcome, UserItem
-
-CHARS_PER_TOKEN = 4  # the usual estimate for English; a tokenizer would tie the window to one model
-MIN_CUT_CHARS = 4000  # smaller items are never cut, whatever the budget
-TOKENS_PER_ITEM = 8  # role, ids and separators that an item costs on top of its text
 
 _NO_RESULT = {
     ToolOutcome.SKIPPED: "This tool call never started: it was skipped, and nothing was done.",
@@ -44,101 +43,49 @@ def repair(items: Sequence[Item]) -> list[Item]:
     return repaired
 
 
-def window(history: Sequence[Sequence[Item]], current: Sequence[Item], *, budget_tokens: int) -> list[Item]:
-    """Return what the LLM is to see: the newest items that fit `budget_tokens`, well formed. O(n).
+def window(
+    history: Sequence[Sequence[Item]],
+    current: Sequence[Item],
+    *,
+    budget_tokens: int,
+    summary: Summary | None = None,
+) -> list[Item]:
+    """Return what the LLM is to see: the `summary`, and the newest items that fit `budget_tokens`, well formed. O(n).
 
-    Of the earlier turns (`history`, oldest first) it takes whole ones, without a gap. Of the current turn it takes the
-    messages that started it and everything from its last assistant item on, whatever the budget; what is between goes
-    from the oldest on, never a call without its results. An item that alone would take more than half of the budget is
-    cut, rather than all that came before it; only what the user says in the current turn never is.
+    Of the earlier turns (`history`, oldest first, after the summary) it takes whole ones, without a gap. The current
+    turn goes first, with all that the user says in it; if it outgrows the window its older steps are shortened and at
+    last left out, never a call without its results, before the newest quarter of what was said earlier goes.
+    An item that alone would take more than half of the budget is cut, rather than all that came before it.
     """
-    mine = _cut_big(repair(current), budget_tokens, room=budget_tokens, spared=UserItem)
-    kept, budget = _fit_turn(mine, budget_tokens)
-    turns = newest_turns([*map(repair, history)], room=budget, budget_tokens=budget_tokens)
-    return [item for turn in (*turns, kept) for item in turn]
+    notes = [] if summary is None else [summary.as_seen()]
+    earlier = [*map(repair, history)]
+    mine = cut_big(repair(current), budget_tokens, room=budget_tokens, spared=UserItem)
+    room = budget_tokens - estimate_tokens(mine) - estimate_tokens(notes)
+    if room < budget_tokens // 4:
+        kept_back = min(sum(map(estimate_tokens, earlier)), budget_tokens // 4) + estimate_tokens(notes)
+        mine = fitted(mine, budget_tokens - min(kept_back, budget_tokens // 2))
+        room = budget_tokens - estimate_tokens(mine) - estimate_tokens(notes)
+    if room < 0:
+        return mine
+    return [*notes, *chain.from_iterable(newest_turns(earlier, room=room, budget_tokens=budget_tokens)), *mine]
 
 
 def newest_turns(history: Sequence[Sequence[Item]], *, room: int, budget_tokens: int) -> list[Sequence[Item]]:
     """Return the newest turns of `history` that fit `room`, without a gap, oldest first.
 
-    A turn that does not fit has the items cut that would take more than half of `budget_tokens`.
+    A turn that does not fit has the items cut that would take more than half of `budget_tokens`. The newest one has its
+    steps shortened as well: what was done last is not forgotten because it was much.
     """
     kept: list[Sequence[Item]] = []
     for whole in reversed(history):
-        turn = whole if estimate_tokens(whole) <= room else _cut_big(whole, budget_tokens, room=room)
+        turn = whole if estimate_tokens(whole) <= room else cut_big(whole, budget_tokens, room=room)
+        if not kept and estimate_tokens(turn) > room:
+            turn = fitted(repair(turn), room)
         room -= estimate_tokens(turn)
         if room < 0:
             break
         kept.append(turn)
     return kept[::-1]
-
-
-def _cut_big(
-    items: Sequence[Item], budget_tokens: int, *, room: int, spared: type[UserItem] | tuple[()] = ()
-) -> list[Item]:
-    """Return `items` with the big ones cut, so that together they take half of the `room`."""
-    fair = max(budget_tokens * CHARS_PER_TOKEN // 2, MIN_CUT_CHARS)
-    big = {i for i, item in enumerate(items) if _chars(item) > fair and not isinstance(item, spared)}
-    limit = max(room * CHARS_PER_TOKEN // 2, MIN_CUT_CHARS) // max(1, len(big))
-    return [_cut(item, limit) if i in big else item for i, item in enumerate(items)]
-
-
-def _cut(item: Item, limit: int) -> Item:
-    """Return `item` with at most about `limit` characters: its beginning and its end; arguments stay JSON."""
-    if isinstance(item, AssistantItem):
-        limit //= 1 + len(item.tool_calls)
-        calls = tuple(
-            call
-            if len(call.arguments) <= limit
-            else call.changed(arguments=f'{{"left_out": "{len(call.arguments)} characters"}}')
-            for call in item.tool_calls
-        )
-        item = item.changed(tool_calls=calls)
-    text, left_out = item.content, len(item.content) - limit
-    if left_out <= 0:
-        return item
-    end = limit // 2
-    shown = f"{text[: limit - end]}\n[… {left_out} characters are left out here …]\n{text[len(text) - end :]}"
-    return item.changed(content=shown)
-
-
-def _fit_turn(items: list[Item], budget: int) -> tuple[list[Item], int]:
-    """Return what is kept of the current turn and the budget left for earlier turns, negative if there is none."""
-    groups = _groups(items)
-    users = [i for i, group in enumerate(groups) if isinstance(group[0], UserItem)]
-    assistants = [i for i, group in enumerate(groups) if isinstance(group[0], AssistantItem)]
-    kept = {*users[:1], *range(assistants[-1] if assistants else 0, len(groups))}
-    budget -= sum(estimate_tokens(groups[i]) for i in kept)
-    for i in reversed(range(len(groups))):
-        if i in kept:
-            continue
-        budget -= estimate_tokens(groups[i])
-        if budget < 0:
-            break
-        kept.add(i)
-    return [item for i in sorted(kept) for item in groups[i]], budget
-
-
-def _groups(items: list[Item]) -> list[list[Item]]:
-    """Split repaired items where the window may cut: runs of user texts, assistant items with their results."""
-    groups: list[list[Item]] = []
-    for item in items:
-        after_user = bool(groups) and isinstance(groups[-1][0], UserItem)
-        if isinstance(item, AssistantItem) or (isinstance(item, UserItem) and not after_user):
-            groups.append([item])
-        else:
-            groups[-1].append(item)
-    return groups
-
-
-def estimate_tokens(items: Sequence[Item]) -> int:
-    """Estimate the tokens of `items`."""
-    return sum(_chars(item) // CHARS_PER_TOKEN + TOKENS_PER_ITEM for item in items)
-
-
-def _chars(item: Item) -> int:
-    calls = item.tool_calls if isinstance(item, AssistantItem) else ()
-    return len(item.content) + sum(len(call.name) + len(call.arguments) for call in calls)
 
 
 def _pair(items: Sequence[Item]) -> dict[tuple[int, str], ToolItem]:

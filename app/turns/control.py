@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from app.turns.modes import Mode
-from app.turns.protocol import ChatAgent, MemoryRef
-from app.turns.transcript import Message, Resolution, Turn, TurnStatus
+from app.turns.protocol import MemoryRef
+from app.turns.transcript import ChatAgent, Message, Resolution, Turn, TurnStatus
 from app.values import Stored
 
 
@@ -52,11 +52,33 @@ class AgentMessages(Stored):
     count: int
 
 
+class SummaryAsked(Stored):
+    """A summary that is being made, of the turns up to `up_to`. `asked_at` is in seconds since 1970."""
+
+    up_to: int
+    asked_at: float
+    invocation_id: str = ""
+
+
+class SummaryState(Stored):
+    """What became of the summary of a chat. It is of the turns up to `covers` (0: none), and stands under its own key.
+
+    After `failures` in a row it is asked for again when turn `not_before` has ended; `problem` is the last one.
+    """
+
+    covers: int = 0
+    asked: SummaryAsked | None = None
+    failures: int = 0
+    not_before: int = 0
+    problem: str | None = None
+
+
 class Session(Stored):
     """What is open in a chat. `open` is in the order in which the turns run, `turns` holds what they are.
 
     `memory` is what AgentSession has in memory when no turn is open, None if that is not known. `received` counts the
-    messages, `held` are those that wait for `resume`, in order. `agents` are those that the chat has started.
+    messages, `held` are those that wait for `resume`, in order. `agents` are those that the chat has started. `summary`
+    is there once one was asked for.
     """
 
     last_turn_id: int = 0
@@ -69,6 +91,17 @@ class Session(Stored):
     held: tuple[Message, ...] | None = None  # None: of a version that holds nothing; HeldMessages says what is held
     agents: tuple[ChatAgent, ...] = Field((), exclude_if=lambda agents: not agents)
     agent_messages: AgentMessages | None = Field(None, exclude_if=lambda messages: messages is None)
+    summary: SummaryState | None = Field(None, exclude_if=lambda summary: summary is None)
+
+    @property
+    def covered(self) -> int:
+        """The turn up to which the summary stands for the turns, 0 without one."""
+        return 0 if self.summary is None else self.summary.covers
+
+    @property
+    def expected(self) -> MemoryRef | None:
+        """What AgentSession must have in memory to be believed; it begins with the summary."""
+        return None if self.memory is None else self.memory.changed(summary=self.covered)
 
 
 @dataclass(frozen=True)
@@ -132,4 +165,9 @@ class Decide:
     resolution: Resolution
 
 
-Effect = Start | Cancel | Settle | Probe | RingDoorbell | RingRun | Decide
+@dataclass(frozen=True)
+class SumUp:
+    """Have earlier turns summed up; what is to be done is asked for when it begins."""
+
+
+Effect = Start | Cancel | Settle | Probe | RingDoorbell | RingRun | Decide | SumUp

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from app.turns.agents.rules import Agents
 from app.turns.approval.rules import Approvals
+from app.turns.compaction.rules import SumsUp
 from app.turns.control import Cancel, Doorbell
 from app.turns.modes import Decision, Mode, decide
 from app.turns.protocol import EndTurn, MemoryRef, Receipt, Report, TakeInput, TakenInput, TurnEnd, TurnRef
@@ -15,9 +16,12 @@ from app.turns.transcript import Message, TurnStatus, UserItem
 from app.turns.waiting.rules import Waiting
 
 
-class Conversation(Waiting, Approvals, Agents):
-    """The working copy of a chat; a handler calls one of its methods, once. `Moves` says what it holds, `Waiting` and
-    `Approvals` what people do beside talking, `Agents` what background agents do."""
+class Conversation(Waiting, Approvals, Agents, SumsUp):
+    """The working copy of a chat; a handler calls one of its methods, once. `Moves` says what it holds.
+
+    `Waiting` and `Approvals` are what people do beside talking, `Agents` what background agents do, `SumsUp` what
+    becomes of a long chat.
+    """
 
     # What people do
 
@@ -55,6 +59,7 @@ class Conversation(Waiting, Approvals, Agents):
     def forget(self) -> None:
         """Cancel everything, the queued first; the caller erases the state."""
         self.effects = [Cancel(turn.invocation_id) for turn in reversed(self.session.open) if turn.sent]
+        self._cancel_summary()
 
     # What runs report
 
@@ -130,6 +135,7 @@ class Conversation(Waiting, Approvals, Agents):
         known = MemoryRef(last=turn.turn_id, digest=report.digest, without=left_out)
         self._set(memory=known if report.digest else None)
         self._close(turn, status, report.error, report.undone)
+        self._sum_up(report.sum_up, report.ended_at or 0.0)
         return TurnEnd(closed=status)
 
     def is_open(self, ref: TurnRef) -> bool:

@@ -11,13 +11,15 @@ from restate import ObjectContext, ObjectSharedContext
 
 from app.durable import abort_now, get_logger, is_here, replaying
 from app.settings import Settings
-from app.turns.addresses import PROBE, RUN, SETTLE, decision_name, ring_name
+from app.turns.addresses import PROBE, RUN, SETTLE, SUM_UP, decision_name, ring_name
 from app.turns.calls.head_start import head_starts
-from app.turns.control import Cancel, Decide, Effect, OpenTurn, Probe, RingDoorbell, RingRun, Settle, Start
+from app.turns.compaction.protocol import SummaryRequest
+from app.turns.control import Cancel, Decide, Effect, OpenTurn, Probe, RingDoorbell, RingRun, Settle, Start, SumUp
 from app.turns.conversation import Conversation
 from app.turns.protocol import Limits, ProbeRequest, Ring, TurnRef, TurnStart
 
 SETTLE_DELAY = timedelta(milliseconds=250)  # so that it does not stand between an interrupted turn and the next one
+SUM_UP_DELAY = timedelta(milliseconds=500)  # the next message comes first, and the turn is stored by then
 
 logger = get_logger("chat")
 
@@ -48,6 +50,10 @@ async def _do(ctx: ObjectContext, conversation: Conversation, effect: Effect, se
             SETTLE.send(ctx, ctx.key(), ref, delay=SETTLE_DELAY)
         case Probe(turn_ids):
             send_probe(ctx, (turn for turn in conversation.session.open if turn.turn_id in turn_ids))
+        case SumUp():
+            request = SummaryRequest(attempts=settings.llm_attempts, context_tokens=settings.context_tokens)
+            sent = SUM_UP.send(ctx, ctx.key(), request, delay=SUM_UP_DELAY)
+            conversation.summary_sent(await sent.invocation_id())
         case Start(turn_id, messages, memory):
             logger.info("Starting new agent run for %s (turn %d)", ctx.key(), turn_id)
             items = tuple(message.item for message in messages)
@@ -82,5 +88,6 @@ def _limits(settings: Settings) -> Limits:
         llm_attempts=settings.llm_attempts,
         context_tokens=settings.context_tokens,
         context_turns=settings.context_turns,
+        summary_share=settings.context_summary_share,
         approval_timeout_s=settings.approval_timeout_s,
     )

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import Field
 
+from app.turns.compaction.protocol import SummaryStatus
+from app.turns.compaction.summary import Summary
 from app.turns.control import Session
 from app.turns.modes import Mode
 from app.turns.protocol import Absent, ChatStatus, HistoryEntry, OpenTurnStatus, WaitingMessage
@@ -77,6 +79,11 @@ def entries_of_held(session: Session) -> Iterator[HistoryEntry]:
         )
 
 
+def entry_of_summary(summary: Summary, status: TurnStatus) -> HistoryEntry:
+    """Return the line of the summary, behind those of the last turn that it covers, which has this status."""
+    return HistoryEntry(role="summary", content=summary.text, turn_id=summary.covers, status=status)
+
+
 def approvals_of(turns: Iterable[Turn]) -> list[Approval] | None:
     """Return the tool calls of turns that wait to be approved, None without any."""
     return [each for turn in turns for each in turn.approvals if each.resolution is None] or None
@@ -117,6 +124,21 @@ def status_of(session: Session, turns: Mapping[int, Turn], mode: Mode) -> ChatSt
         ],
         held=[_waiting(message) for message in session.held or ()],
         agents=list(session.agents) or None,
+        summary=_summary_status(session),
+    )
+
+
+def _summary_status(session: Session) -> SummaryStatus | None:
+    """Return what became of the summary, None where nothing is to be said of it."""
+    state = session.summary
+    if state is None:
+        return None
+    again = state.not_before if state.problem is not None else None
+    return SummaryStatus(
+        up_to_turn=state.covers,
+        in_progress=state.asked is not None,
+        problem=state.problem,
+        again_after_turn=again,
     )
 
 

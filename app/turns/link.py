@@ -14,6 +14,7 @@ from app.durable import get_logger, wait_for
 from app.text import shorten
 from app.turns.addresses import BEGIN_TURN, END_TURN, EXPIRE_APPROVAL, RECORD, TAKE_INPUT, decision_name, ring_name
 from app.turns.approval.protocol import ApprovalRef
+from app.turns.memory import Memory
 from app.turns.protocol import BeginAnswer, BeginTurn, EndTurn, MemoryRef, Report, Ring, TakeInput, TurnEnd, TurnRef
 from app.turns.transcript import LOGGED_CHARS, Approval, Item, Message, Resolution, TurnStatus, Undone, Usage, Wait
 
@@ -106,13 +107,14 @@ class ChatLink:
             ref = ApprovalRef(**dict(self.ref), approval_id=approval.approval_id)
             return await wait_for(EXPIRE_APPROVAL.call(self._ctx, self._ctx.key(), ref))
 
-    async def complete(self, digest: str) -> TurnEnd:
+    async def complete(self, memory: Memory) -> TurnEnd:
         """Report that the answer is complete; the chat closes the turn or gives it the messages that came meanwhile.
 
-        `digest` is that of the memory with this turn.
+        `memory` is that with this turn.
         Errors: asyncio.CancelledError; whether the chat has the report is then unknown, `end` gives it again.
         """
-        request = EndTurn(**self._report(), outcome=TurnStatus.COMPLETED, may_go_on=True, digest=digest)
+        known = {"digest": memory.digest, "sum_up": memory.sum_up}
+        request = EndTurn(**self._report(), outcome=TurnStatus.COMPLETED, may_go_on=True, **known)
         self.in_doubt = True
         end = await wait_for(END_TURN.call(self._ctx, self._ctx.key(), request))
         self.in_doubt = False
@@ -120,19 +122,21 @@ class ChatLink:
         self._taken(end.rings)
         return end
 
-    async def must_undo(self, digest: str) -> bool:
+    async def must_undo(self, memory: Memory) -> bool:
         """Report that the turn was interrupted, and return whether it is rolled back: it must be ended again then.
 
-        `digest` is that of the memory with this turn. Without a rollback the turn has ended by this.
+        `memory` is that with this turn. Without a rollback the turn has ended by this.
         """
-        request = EndTurn(**self._report(), outcome=TurnStatus.INTERRUPTED, digest=digest, may_undo=True)
+        known = {"digest": memory.digest, "sum_up": memory.sum_up}
+        request = EndTurn(**self._report(), outcome=TurnStatus.INTERRUPTED, may_undo=True, **known)
         end = await wait_for(END_TURN.call(self._ctx, self._ctx.key(), request))
         self._mark_reported()
         return end.undo
 
-    def end(self, outcome: TurnStatus, error: str | None, digest: str, undone: tuple[Undone, ...] = ()) -> None:
+    def end(self, outcome: TurnStatus, error: str | None, memory: Memory, undone: tuple[Undone, ...] = ()) -> None:
         """Report the end of the turn. One-way: the next turn need not wait, and no cancellation reaches it."""
-        request = EndTurn(**self._report(), outcome=outcome, error=error, digest=digest, undone=undone)
+        known = {"digest": memory.digest, "sum_up": memory.sum_up}
+        request = EndTurn(**self._report(), outcome=outcome, error=error, undone=undone, **known)
         END_TURN.send(self._ctx, self._ctx.key(), request)
 
     def _report(self) -> dict[str, Any]:

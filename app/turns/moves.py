@@ -158,13 +158,14 @@ class Moves:
 
     def _memory_now(self, turn_id: int) -> MemoryRef | None:
         """Return what the first of the open turns finds in memory."""
-        return MemoryRef() if turn_id == 1 else self.session.memory
+        return MemoryRef() if turn_id == 1 else self.session.expected
 
     def _memory_behind(self, stopping: OpenTurn) -> MemoryRef:
         """Return what a run finds in memory that begins when the run of `stopping` has ended."""
         rolled_back = stopping.stopping is TurnStatus.ROLLED_BACK
         left_out = (stopping.turn_id,) if rolled_back else ()
-        return MemoryRef(last=stopping.turn_id, invocation_id=stopping.invocation_id, without=left_out)
+        last, run_id = stopping.turn_id, stopping.invocation_id
+        return MemoryRef(last=last, invocation_id=run_id, without=left_out, summary=self.session.covered)
 
     def _recall_early(self) -> None:
         """Take back the run that was sent early: what it was sent does not hold any more."""

@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from app.turns.compaction.protocol import SummaryStatus
+from app.turns.compaction.summary import Summary
 from app.turns.modes import Decision, Mode
-from app.turns.transcript import Approval, Item, Message, TurnStatus, Undone, Usage, UserItem, Wait
+from app.turns.transcript import Approval, ChatAgent, Item, Message, TurnStatus, Undone, Usage, UserItem, Wait
 from app.values import Input, Stored
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -63,9 +65,10 @@ class HistoryEntry(Stored):
     `index` is its place in the transcript of the turn, counted from 0. What is no part of that has none.
     `held`: it waits for `resume` and belongs to no turn. `turn_id` is then one more than that of the last turn.
     `source`: not the user but the background agent of this id has sent it.
+    A `summary` is what the LLM sees of all turns up to this one, in place of them.
     """
 
-    role: Literal["user", "assistant", "tool", "system"]
+    role: Literal["user", "assistant", "tool", "system", "summary"]
     content: str
     turn_id: int
     status: TurnStatus
@@ -97,14 +100,6 @@ class WaitingMessage(Stored):
     source: str | None = Absent
 
 
-class ChatAgent(Stored):
-    """A background agent that a chat has started, in this turn, and that has not ended."""
-
-    agent_id: str
-    agent_name: str
-    turn_id: int
-
-
 class OpenTurnStatus(Stored):
     """An open turn; `waiting_for` is there while the turn waits before it tries something again.
 
@@ -124,7 +119,8 @@ class ChatStatus(Stored):
     """The state of a chat; `mode` is the one that the next message gets if it brings none.
 
     `held` are the messages that are given to no turn until they are resumed, in order. `agents` are the background
-    agents that the chat has started and that have not ended.
+    agents that the chat has started and that have not ended. `summary` is there in a chat that has got so long that
+    earlier turns are summed up.
     """
 
     mode: Mode
@@ -133,6 +129,7 @@ class ChatStatus(Stored):
     open_turns: list[OpenTurnStatus]
     held: list[WaitingMessage] = Field(default_factory=list)
     agents: list[ChatAgent] | None = Absent
+    summary: SummaryStatus | None = Absent
 
 
 class ModeAnswer(Stored):
@@ -151,32 +148,40 @@ class Limits(Stored):
     llm_attempts: int
     context_tokens: int = 24_000
     context_turns: int = 50
+    summary_share: float = 0.0  # of both; 0 of runs of the version before, which ask for no summary
     approval_timeout_s: float | None = None
 
 
 class Context(Stored):
-    """What the LLM sees at the start of a turn: earlier turns, oldest first, and the messages of this one."""
+    """What the LLM sees at the start of a turn: earlier turns, oldest first, and the messages of this one.
+
+    A `summary` stands for the turns that came before `history`.
+    """
 
     history: tuple[tuple[Item, ...], ...]
     current: tuple[Item, ...]
     turn_ids: tuple[int, ...] = ()  # of the earlier turns
+    summary: Summary | None = Absent
 
 
 class MemoryRef(Stored):
     """Names a state of the working memory: its last turn (0: none), the run that wrote it, and a digest of it.
 
     Run and digest are "" where they are not known. A run that was replaced may have written a memory of the same turn.
-    `without` are turns that were rolled back: where they were interrupted they must be left out.
+    `without` are turns that were rolled back: where they were interrupted they must be left out. `summary` is the turn
+    up to which it has a summary in place of the turns, 0 without one.
     """
 
     last: int = 0
     invocation_id: str = ""
     digest: str = ""
     without: tuple[int, ...] = ()
+    summary: int = Field(0, exclude_if=lambda covers: covers == 0)
 
     def is_met_by(self, found: "MemoryRef") -> bool:
         """Return whether `found` is the memory that this names; where nothing is to be remembered, any memory is."""
         same_run = self.last == found.last and self.invocation_id in ("", found.invocation_id)
+        same_run = same_run and self.summary == found.summary
         return self.last == 0 or (same_run and found.digest != "" and self.digest in ("", found.digest))
 
 
@@ -270,7 +275,8 @@ class EndTurn(Report):
 
     If it `may_undo`, it has calls with a compensation, and waits for the answer; `undone` are those that were made.
 
-    `digest` is that of the working memory with this turn. `doorbell` comes from runs of the version before.
+    `digest` is that of the working memory with this turn. `doorbell` comes from runs of the version before. If the
+    memory is so full that earlier turns should be summed up, `sum_up` is the last of them.
     """
 
     outcome: TurnStatus
@@ -280,6 +286,7 @@ class EndTurn(Report):
     error: str | None = None
     may_undo: bool = False
     undone: tuple[Undone, ...] = ()
+    sum_up: int = Field(0, exclude_if=lambda turn_id: turn_id == 0)
 
 
 class TurnEnd(TakenInput):

@@ -12,11 +12,13 @@ from restate.serde import BytesSerde, Serde
 
 from app.errors import BrokenState, Conflict
 from app.settings import Settings
+from app.turns.compaction.fitting import estimate_tokens
+from app.turns.compaction.summary import Summary
 from app.turns.context import newest_turns
 from app.turns.control import HeldMessages, Session
 from app.turns.conversation import Conversation
-from app.turns.history import LookRequest, approvals_of, entries_of, entries_of_held
-from app.turns.protocol import Context, History, HistoryRequest, Receipt, UserMessage
+from app.turns.history import LookRequest, approvals_of, entries_of, entries_of_held, entry_of_summary
+from app.turns.protocol import Context, History, HistoryEntry, HistoryRequest, Receipt, UserMessage
 from app.turns.transcript import Turn, TurnStatus
 from app.values import Stored, problems_of
 
@@ -24,6 +26,7 @@ S = TypeVar("S", bound=Stored)
 
 SESSION_KEY = "session"
 HELD_KEY = "held"
+SUMMARY_KEY = "summary"
 IN_CONTEXT = (TurnStatus.COMPLETED, TurnStatus.INTERRUPTED, TurnStatus.FAILED, TurnStatus.LIMIT_REACHED)
 
 
@@ -122,13 +125,24 @@ async def load_page(ctx: ObjectSharedContext, conversation: Conversation, page: 
     begin = max(1, end - page.limit)
     closed = await load_turns(ctx, [n for n in range(begin, end) if n not in conversation.turns])
     turns = {turn.turn_id: turn for turn in closed} | conversation.turns
-    entries = [entry for n in range(begin, end) if n in turns for entry in entries_of(turns[n])]
+    summary = await load_summary(ctx, session) if begin <= session.covered < end else None
+    entries: list[HistoryEntry] = []
+    for n in (n for n in range(begin, end) if n in turns):
+        entries += entries_of(turns[n])
+        if summary is not None and summary.covers == n:
+            entries.append(entry_of_summary(summary, turns[n].status))
     held = entries_of_held(session) if end > session.last_turn_id else ()
     return History(
         entries=[*entries, *held],
         next_before_turn=begin if begin > 1 else None,
         approvals=approvals_of(conversation.turns.values()),
     )
+
+
+async def load_summary(ctx: ObjectContext | ObjectSharedContext, session: Session) -> Summary | None:
+    """Load the summary that stands, None if there is none, or somebody has erased it."""
+    summary = await get(ctx, SUMMARY_KEY, Summary) if session.covered else None
+    return summary if summary is not None and summary.covers == session.covered else None
 
 
 async def load_changed(ctx: ObjectSharedContext, conversation: Conversation, look: LookRequest) -> list[Turn]:
@@ -147,20 +161,28 @@ def save(ctx: ObjectContext, conversation: Conversation) -> None:
         put(ctx, SESSION_KEY, session)
     if conversation.changed_held:  # never read while `session` says what is held
         put(ctx, HELD_KEY, HeldMessages(messages=conversation.held))
+    if conversation.new_summary is not None:
+        put(ctx, SUMMARY_KEY, conversation.new_summary)
 
 
 async def context_of(ctx: ObjectContext, conversation: Conversation, turn_id: int, settings: Settings) -> Context:
-    """Return what the LLM sees at the start of a turn: the newest earlier turns that fit the budget, and its own."""
-    earlier = range(max(1, turn_id - settings.context_turns), turn_id)
+    """Return what the LLM sees at the start of a turn: the summary, the newest turns after it that fit, and its own."""
+    summary = await load_summary(ctx, conversation.session)
+    if summary is None and conversation.session.covered:
+        conversation.without_summary()
+    covered = 0 if summary is None else summary.covers
+    earlier = range(max(1, covered + 1, turn_id - settings.context_turns), turn_id)
     loaded = await load_turns(ctx, [n for n in earlier if n not in conversation.turns])
     known = conversation.turns | {turn.turn_id: turn for turn in loaded}
     turns = [turn for n in earlier if (turn := known.get(n)) is not None and turn.status in IN_CONTEXT]
     budget = settings.context_tokens
-    history = newest_turns([turn.items for turn in turns], room=budget, budget_tokens=budget)
+    room = budget if summary is None else budget - estimate_tokens([summary.as_seen()])
+    history = newest_turns([turn.items for turn in turns], room=room, budget_tokens=budget)
     return Context(
         history=tuple(map(tuple, history)),
         current=known[turn_id].items,
         turn_ids=tuple(turn.turn_id for turn in turns[len(turns) - len(history) :]),
+        summary=summary,
     )
 
 

@@ -212,3 +212,11 @@ class Turn(Stored):
     approvals: tuple[Approval, ...] = Field((), exclude_if=lambda approvals: not approvals)
     started_at: float | None = None  # seconds since 1970, of the first LLM call
     ended_at: float | None = None
+
+
+class ChatAgent(Stored):
+    """A background agent that a chat has started, in this turn, and that has not ended."""
+
+    agent_id: str
+    agent_name: str
+    turn_id: int

@@ -47,7 +47,7 @@ def reply_in(entries: list[Entry], message_id: str) -> list[Entry] | None:
     turn = [entry for entry in entries if entry["turn_id"] == entries[place]["turn_id"]]
     if entries[place].get("held") or any(entry["status"] in _OPEN for entry in turn):
         return None
-    return [entry for entry in entries[place + 1 :] if entry in turn and entry["role"] != "user"]
+    return [entry for entry in entries[place + 1 :] if entry in turn and entry["role"] not in ("user", "summary")]
 
 
 async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:

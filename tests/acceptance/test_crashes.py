@@ -46,7 +46,12 @@ async def test_any_crash_keeps_the_invariants(
 ) -> None:
     """Whatever dies and when, every message reaches the LLM once, in order, and is answered in the end."""
     service = await start_service(
-        OPENAI_BASE_URL=llm.url, TASK_DURATION_S="0.1", CONTEXT_TOKENS="200000", LOG_LEVEL="WARNING", SERVER=server
+        OPENAI_BASE_URL=llm.url,
+        TASK_DURATION_S="0.1",
+        CONTEXT_TOKENS="200000",
+        CONTEXT_SUMMARY_SHARE="0",
+        LOG_LEVEL="WARNING",
+        SERVER=server,
     )
     await own_restate_server.register(service.url)
     people = [

@@ -46,6 +46,7 @@ async def test_any_timing_keeps_the_invariants(
         TASK_DURATION_S="0.02",
         INACTIVITY_TIMEOUT_S="none",
         CONTEXT_TOKENS="200000",
+        CONTEXT_SUMMARY_SHARE="0",
         LOG_LEVEL="WARNING",
     )
     await restate_server.register(service.url)

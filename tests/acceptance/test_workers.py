@@ -80,6 +80,7 @@ async def test_death_of_a_worker_loses_nothing(
             OPENAI_BASE_URL=llm.url,
             TASK_DURATION_S="0.1",
             CONTEXT_TOKENS="200000",
+            CONTEXT_SUMMARY_SHARE="0",
             LOG_LEVEL="WARNING",
             WORKERS="2",
             SERVER=server,

@@ -22,6 +22,7 @@ def service(main: Path = MAIN) -> Launcher:
             "OPENAI_API_KEY": "x",
             "RESTATE_ADMIN_URL": place.admin_url,
             "MAX_MESSAGE_CHARS": "100000",  # a context of one turn is a long message
+            "CONTEXT_SUMMARY_SHARE": "0",  # a full context is what is measured
             "PYTHONUNBUFFERED": "1",
         }
         return Process(

@@ -61,6 +61,7 @@ class StubChat:
     stopping: bool = False
     waiting_for: Json | None = None
     approvals: list[Json] = field(default_factory=list)
+    summary: tuple[int, str] | None = None  # up to which turn, and what the agent sees of them
     watchers: list["asyncio.Queue[Json | None]"] = field(default_factory=list)
     cursors: list[str | None] = field(default_factory=list)  # what watchers brought along
 
@@ -81,6 +82,7 @@ class StubChat:
             "last_turn_id": self.turns[-1]["turn_id"] if self.turns else 0,
             "open_turns": opened,
             "held": self.held,
+            **({"summary": {"up_to_turn": self.summary[0], "in_progress": False}} if self.summary else {}),
         }
 
     def put(self, view: Json) -> None:
@@ -227,7 +229,8 @@ class StubGateway:
         last = chat.turns[-1]["turn_id"] if chat.turns else 0
         end = min(int(request.query_params.get("before_turn", last + 1)), last + 1)
         begin = max(1, end - int(request.query_params.get("limit", 50)))
-        entries = [entry for each in chat.turns if begin <= each["turn_id"] < end for entry in lines_of(each)]
+        shown = [each for each in chat.turns if begin <= each["turn_id"] < end]
+        entries = [entry for each in shown for entry in (*lines_of(each), *summary_of(chat, each))]
         return JSONResponse({"entries": entries, "next_before_turn": begin if begin > 1 else None})
 
     async def _events(self, request: Request) -> Response:
@@ -279,6 +282,13 @@ def lines_of(view: Json) -> list[Json]:
     failed = [{"role": "system", "content": view["error"], "turn_id": view["turn_id"], "status": view["status"]}]
     lines: list[Json] = view["entries"]
     return lines + (failed if view["error"] else [])
+
+
+def summary_of(chat: StubChat, view: Json) -> list[Json]:
+    """Return the line of the summary if it stands behind this turn."""
+    if chat.summary is None or chat.summary[0] != view["turn_id"]:
+        return []
+    return [{"role": "summary", "content": chat.summary[1], "turn_id": view["turn_id"], "status": view["status"]}]
 
 
 def title_of(chat: StubChat) -> str:

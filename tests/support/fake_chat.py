@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from app.turns.control import Cancel, Effect, Probe, Session, Settle, Start
+from app.turns.compaction.summary import Summary
+from app.turns.control import Cancel, Effect, Probe, Session, Settle, Start, SumUp
 from app.turns.conversation import Conversation
 from app.turns.modes import Decision, Mode
 from app.turns.protocol import EndTurn, Receipt, Report, TakeInput, TurnEnd, TurnRef
@@ -16,7 +17,8 @@ class FakeChat:
     """Each change works on a fresh Conversation; runs get the invocation ids inv_1, inv_2, … in the order sent.
 
     `effects` are those of the last change, `watched` the turns that it wants settled when their runs are over, `probed`
-    those whose runs it wants looked at; `sent` the turns whose run was sent, by invocation id.
+    those whose runs it wants looked at; `sent` the turns whose run was sent, by invocation id. `summaries` are the
+    invocations that sum up, sum_1, sum_2, …; `summary` is what stands under its key.
     """
 
     def __init__(self) -> None:
@@ -26,6 +28,8 @@ class FakeChat:
         self.watched: list[int] = []
         self.probed: list[int] = []
         self.sent: dict[str, Start] = {}
+        self.summaries: list[str] = []
+        self.summary: Summary | None = None
         self._messages = 0
 
     def change(self, act: Callable[[Conversation], T]) -> T:
@@ -40,11 +44,15 @@ class FakeChat:
                 invocation_id = f"inv_{len(self.sent) + 1}"
                 self.sent[invocation_id] = effect
                 conversation.started(effect.turn_id, invocation_id)
+            elif isinstance(effect, SumUp):
+                self.summaries.append(f"sum_{len(self.summaries) + 1}")
+                conversation.summary_sent(self.summaries[-1])
         self.watched = [effect.turn_id for effect in conversation.effects if isinstance(effect, Settle)]
         self.probed = [n for effect in conversation.effects if isinstance(effect, Probe) for n in effect.turn_ids]
         self.effects = [effect for effect in conversation.effects if not isinstance(effect, Settle | Probe)]
         self.turns |= {turn_id: conversation.turns[turn_id] for turn_id in conversation.changed}
         self.session = conversation.session
+        self.summary = conversation.new_summary or self.summary
         return result
 
     # What people do
@@ -90,10 +98,14 @@ class FakeChat:
         items: tuple[Item, ...] = (),
         offset: int = 0,
         error: str | None = None,
+        sum_up: int = 0,
+        ended_at: float | None = None,
     ) -> TurnEnd:
         """End the turn as a run does."""
         end: dict[str, Any] = {"outcome": outcome, "may_go_on": may_go_on, "digest": digest, "error": error}
-        report = EndTurn(**dict(ref or self.ref(turn_id)), offset=offset, items=items, **end)
+        report = EndTurn(
+            **dict(ref or self.ref(turn_id)), offset=offset, items=items, sum_up=sum_up, ended_at=ended_at, **end
+        )
         return self.change(lambda chat: chat.end(report))
 
     # What a test looks at

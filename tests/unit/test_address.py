@@ -27,10 +27,11 @@ from app.boundary import private_handler
 from app.chat_for_agents import chat_service
 from app.errors import DefinitionError
 from app.turns import addresses as turns
+from app.turns.compaction.service import chat_summary
 from app.turns.protocol import TakeInput, TurnRef
 
 SERVED = {each.name: each for each in (chat_service, agent_session, background_agent, background_runs)}
-SERVED |= {background_schedule.name: background_schedule}
+SERVED |= {each.name: each for each in (background_schedule, chat_summary)}
 
 HOSTILE = 'Grüße 🙂 \u2028 \x1b[2J "quoted" \\ \''
 SAMPLES: dict[object, object] = {

@@ -1,9 +1,12 @@
+import itertools
 import json
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.turns.context import estimate_tokens, repair, synthetic_result, window
+from app.turns.compaction.fitting import LEFT_OUT, estimate_tokens
+from app.turns.compaction.summary import Summary, bounded, max_chars
+from app.turns.context import repair, synthetic_result, window
 from app.turns.transcript import AssistantItem, Finish, Item, ToolCall, ToolItem, ToolOutcome, UserItem
 
 NO_LIMIT = 10**9
@@ -34,6 +37,29 @@ any_item: st.SearchStrategy[Item] = st.one_of(
     st.builds(result, call_ids, st.text(max_size=30)),
 )
 any_items = st.lists(any_item, max_size=20)
+big_texts = st.integers(0, 30_000).map(lambda size: "x" * size)
+any_big_item: st.SearchStrategy[Item] = st.one_of(
+    st.builds(user, st.integers(0, 2000).map(lambda size: "x" * size)),
+    st.builds(says, big_texts),
+    st.lists(call_ids, min_size=1, max_size=3).map(lambda ids: calls(*ids)),
+    st.builds(result, call_ids, big_texts),
+)
+
+
+def steps(count: int, text: str) -> list[Item]:
+    """Return as many calls, each with its result."""
+    return [item for n in range(count) for item in (calls(f"c{n}"), result(f"c{n}", text))]
+
+
+def is_note(item: Item) -> bool:
+    """Return whether an item says what is left out."""
+    return isinstance(item, UserItem) and item.message_id == LEFT_OUT
+
+
+def alike(item: Item, other: Item) -> bool:
+    """Return whether an item is another one, or what is left of it."""
+    same = item.changed(content="") == other.changed(content="")
+    return same and (item == other or "left out here" in item.content)
 
 
 def texts(items: list[Item]) -> list[str]:
@@ -115,18 +141,60 @@ class TestWindow:
         history = [[user("1"), says("one")], [user("2" * 4000), says("two")], [user("3"), says("three")]]
         assert window(history, [user("4")], budget_tokens=100) == [*history[2], user("4")]
 
-    def test_the_current_turn_is_cut_in_the_middle(self) -> None:
-        """A long turn keeps the messages that started it and its newest iterations, whole."""
-        iterations = [[calls(f"a{i}", f"b{i}"), result(f"a{i}", "x" * 400), result(f"b{i}")] for i in range(10)]
-        current = [user("start"), user("start too"), *(item for group in iterations for item in group)]
-        kept = window([[user("old")]], current, budget_tokens=300)
-        assert kept == [user("start"), user("start too"), *iterations[8], *iterations[9]]
+    def test_old_steps_of_the_current_turn_are_shortened(self) -> None:
+        """Of a turn that outgrows the window the LLM sees all calls; of old results only the beginning and the end."""
+        current = [user("start"), *steps(6, "BEGIN" + "x" * 4000 + "END"), user("and?")]
+        kept = window([], current, budget_tokens=4000)
+        assert [item.kind for item in kept] == [item.kind for item in current]
+        lengths = [len(item.content) for item in kept if isinstance(item, ToolItem)]
+        assert lengths == sorted(lengths)
+        assert 200 < lengths[0] < 300
+        assert lengths[-1] == 4008
+        assert kept[2].content.startswith("BEGINxx")
+        assert kept[2].content.endswith("xxEND")
+        assert "3808 characters are left out here" in kept[2].content
+        assert estimate_tokens(kept) <= 4000
 
-    def test_the_start_and_the_last_iteration_stay_whatever_the_budget(self) -> None:
-        """What the LLM is to answer is never cut: the start, the last results, and messages that came after them."""
+    def test_steps_are_left_out_in_the_end(self) -> None:
+        """A turn of very many steps has the oldest left out, which is said in their place; the user's words stay."""
+        current = [user("start"), *steps(50, "x"), user("and?"), *steps(450, "x" * 100)]
+        kept = window([[user("old"), says("answer")]], current, budget_tokens=4000)
+        assert estimate_tokens(kept) <= 4000
+        assert texts(kept)[:3] == ["old", "start", kept[3].content]
+        assert "earlier steps of this turn are left out here" in kept[3].content
+        assert texts(kept)[3] == "and?"
+        assert kept[-1] == current[-1]
+
+    def test_what_was_seen_stays_the_same_as_a_turn_grows(self) -> None:
+        """Steps are shortened in leaps: most requests of a turn begin with the one before, as servers cache it."""
+        everything = [user("start"), *steps(60, "x" * 1000)]
+        seen = [window([], everything[: 1 + 2 * n], budget_tokens=4000) for n in range(1, 61)]
+        longer = sum(later[: len(before)] == before for before, later in itertools.pairwise(seen))
+        assert longer > 30
+        assert all(estimate_tokens(each) <= 4000 for each in seen)
+
+    def test_the_start_and_the_last_step_stay_whatever_the_budget(self) -> None:
+        """What the LLM is to answer is there: the start, the last results, and messages that came after them."""
         start: list[Item] = [user("start"), calls("a"), result("a")]
         last = [calls("b"), result("b", "x" * 4000), user("and"), user("also")]
-        assert window([[user("old")]], [*start, *last], budget_tokens=1) == [user("start"), *last]
+        kept = window([[user("old")]], [*start, *last], budget_tokens=1)
+        assert [item.kind for item in kept if item.content[:1] != "["] == ["user", *(item.kind for item in last)]
+        assert kept[-2:] == last[-2:]
+
+    def test_earlier_turns_keep_a_part_of_the_window(self) -> None:
+        """A turn that grows shortens its own old results before it drives out the newest of what was said before."""
+        history = [[user("old"), says("x" * 40_000)], [user("who am I?"), says("you are Ann")]]
+        kept = window(history, [user("start"), *steps(6, "x" * 4000)], budget_tokens=4000)
+        assert texts(kept)[-2:] == ["who am I?", "start"]
+        assert estimate_tokens(kept) <= 4000
+
+    def test_the_summary_comes_first(self) -> None:
+        """A summary stands before the turns that follow it, and stays when those must go."""
+        summary = Summary(covers=7, text="They met.")
+        history = [[user("1"), says("x" * 4000)], [user("2"), says("two")]]
+        kept = window(history, [user("3")], budget_tokens=400, summary=summary)
+        assert kept == [summary.as_seen(), *history[1], user("3")]
+        assert window([], [user("3")], budget_tokens=10, summary=summary) == [user("3")]
 
     def test_a_big_answer_is_cut_not_all_before_it(self) -> None:
         """After an answer of a megabyte the LLM sees its beginning and its end, and the turns before and after it."""
@@ -173,11 +241,30 @@ class TestWindow:
 
     @given(st.lists(any_items, max_size=4), any_items, st.integers(0, 400))
     def test_any_window_is_well_formed(self, history: list[list[Item]], current: list[Item], budget: int) -> None:
-        """Whatever is cut, calls and results are paired, and what is left keeps its order."""
+        """Whatever is cut, calls and results are paired, what is left keeps its order, and no user text is changed."""
         kept = window(history, current, budget_tokens=budget)
         assert_paired(kept)
         everything = iter(window(history, current, budget_tokens=NO_LIMIT))
-        assert all(any(item is other or item == other for other in everything) for item in kept)
+        left = [item for item in kept if not is_note(item)]
+        assert all(any(item is other or alike(item, other) for other in everything) for item in left)
+        assert texts(left)[len(texts(left)) - len(texts(current)) :] == texts(current)
+
+    @given(
+        st.lists(st.lists(any_big_item, max_size=6), max_size=4),
+        st.lists(any_big_item, max_size=12),
+        st.integers(3000, 9000),
+        st.none() | st.text(max_size=3000),
+    )
+    def test_every_window_fits(
+        self, history: list[list[Item]], current: list[Item], budget: int, notes: str | None
+    ) -> None:
+        """The LLM is never shown more than the budget, unless what the user says in this turn alone is more."""
+        summary = None if notes is None else Summary(covers=1, text=bounded(notes, max_chars(budget)))
+        kept = window(history, current, budget_tokens=budget, summary=summary)
+        assert_paired(kept)
+        said = estimate_tokens([item for item in current if isinstance(item, UserItem)])
+        assert estimate_tokens(kept) <= max(budget, said + budget // 4)
+        assert kept == window(history, current, budget_tokens=budget, summary=summary)
 
     @given(any_items, st.integers(0, 400))
     def test_the_latest_user_texts_are_always_seen(self, current: list[Item], budget: int) -> None:

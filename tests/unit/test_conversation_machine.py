@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from app.turns.approval.protocol import ApprovalRef, ResolveRequest
+from app.turns.compaction.protocol import SummaryReport
 from app.turns.control import Cancel, Decide, RingRun, Start
 from app.turns.conversation import Conversation
 from app.turns.modes import Decision, Mode
@@ -47,7 +48,8 @@ class ChatMachine(RuleBasedStateMachine):
     """The engine is modelled by `queue`: runs and settlements of one key, one at a time, first come first served.
 
     A cancelled run that waits vanishes, one that runs is told. A killed one vanishes in either case, and so does a
-    settlement that is killed. A probe is not in the queue: it finds out at once which runs are dead.
+    settlement that is killed. A probe is not in the queue: it finds out at once which runs are dead. A summary that was
+    asked for comes at any later moment, or never; one that was replaced comes all the same.
     """
 
     def __init__(self) -> None:
@@ -310,7 +312,9 @@ class ChatMachine(RuleBasedStateMachine):
     def _end(self, run: Run, outcome: TurnStatus) -> None:
         completed = outcome is TurnStatus.COMPLETED
         answers = (self._answer(),) if completed else ()
-        report = EndTurn(**dict(run.ref), offset=run.reported, items=answers, outcome=outcome, may_go_on=completed)
+        fields = {"offset": run.reported, "items": answers, "outcome": outcome, "may_go_on": completed}
+        sum_up = max(0, run.ref.turn_id - 1 - self.answers % 3)  # as far as a memory may be full
+        report = EndTurn(**dict(run.ref), **fields, sum_up=sum_up, ended_at=self.answers * 500.0)
         run.reported += len(answers)
         end = self.chat.change(lambda chat: chat.end(report))
         if end.closed is not None:
@@ -323,7 +327,38 @@ class ChatMachine(RuleBasedStateMachine):
         self.answers += 1
         return AssistantItem(content=f"answer {self.answers}")
 
+    # What sums up
+
+    @rule(data=st.data(), text=st.sampled_from(["notes", "", None]))
+    @precondition(lambda self: self.chat.summaries)
+    def summary(self, data: st.DataObject, text: str | None) -> None:
+        invocation_id = data.draw(st.sampled_from(self.chat.summaries))
+        covers = data.draw(st.integers(0, self.chat.session.last_turn_id + 1))
+        state = self.chat.session.summary
+        asked = None if state is None else state.asked
+        before = self.chat.summary
+        report = SummaryReport(invocation_id=invocation_id, covers=covers, text=text)
+        heard = self.chat.change(lambda chat: chat.keep_summary(report))
+        self._apply_effects()
+        assert heard == (asked is not None and asked.invocation_id == invocation_id)
+        kept = heard and bool(text) and asked is not None and 0 < covers <= asked.up_to
+        assert (self.chat.summary != before) <= kept
+        assert not kept or (self.chat.summary is not None and self.chat.summary.covers == covers)
+
     # What always holds
+
+    @invariant()
+    def summary_is_of_closed_turns(self) -> None:
+        """What an open turn becomes, rolled back for one, never touches a summary, made or in the making."""
+        state = self.chat.session.summary
+        if state is None:
+            return
+        asked = 0 if state.asked is None else state.asked.up_to
+        assert all(turn_id > max(state.covers, asked) for turn_id in self.chat.open_turns)
+        assert state.covers == (0 if self.chat.summary is None else self.chat.summary.covers)
+        assert state.asked is None or state.asked.invocation_id == self.chat.summaries[-1]
+        expected = self.chat.session.expected
+        assert expected is None or expected.summary == state.covers
 
     @invariant()
     def no_message_is_lost_or_doubled(self) -> None:

@@ -10,6 +10,7 @@ from app.llm import Reply
 from app.settings import Settings
 from app.turns.calls import head_start
 from app.turns.calls.head_start import HeadStarts, Tell
+from app.turns.compaction.view import View
 from app.turns.memory import Memory, Remembered
 from app.turns.protocol import Limits, MemoryRef, TurnStart
 from app.turns.transcript import AssistantItem, Item, Usage, UserItem
@@ -28,8 +29,8 @@ class FakeLLM:
         self.go = asyncio.Event()
         self.fails = False
 
-    async def __call__(self, seen: Sequence[Item], tell: Tell) -> Reply:
-        self.asked.append([item.content for item in seen])
+    async def __call__(self, view: View, items: Sequence[Item], tell: Tell) -> Reply:
+        self.asked.append([item.content for item in view.seen(items, budget_tokens=1000)])
         tell("one ")
         if self.fails:
             raise ConnectionError("no LLM here")
@@ -55,8 +56,8 @@ def remembered(turn_id: int = 1, invocation_id: str = "inv_1", *, interrupted: b
     return Memory().with_turn(Remembered(turn_id=turn_id, items=items, interrupted=interrupted), invocation_id, LIMITS)
 
 
-def items(*texts: str) -> list[Item]:
-    return [UserItem(message_id="m", content=text) for text in texts]
+def items(*texts: str) -> tuple[Item, ...]:
+    return tuple(UserItem(message_id="m", content=text) for text in texts)
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +91,7 @@ async def test_a_run_takes_the_call_that_has_begun(starts: HeadStarts, llm: Fake
     starts.expect(KEY, start())
     await asked(llm, 1)
     heard: list[str] = []
-    call = asyncio.create_task(starts.reply(KEY, 1, items("first"), heard.append, llm))
+    call = asyncio.create_task(starts.reply(KEY, 1, View(), items("first"), heard.append, llm))
     await eventually(lambda: heard == ["one "])
     llm.go.set()
     assert (await call).item.content == "one two"
@@ -131,7 +132,7 @@ async def test_no_call_begins_from_another_memory(starts: HeadStarts, llm: FakeL
     await asyncio.sleep(0.01)
     assert llm.asked == []
     llm.go.set()
-    assert (await starts.reply(KEY, 3, items("third"), lambda _: None, llm)).item.content == "one two"
+    assert (await starts.reply(KEY, 3, View(), items("third"), lambda _: None, llm)).item.content == "one two"
 
 
 async def test_a_run_that_asks_for_something_else_makes_its_own_call(
@@ -141,7 +142,7 @@ async def test_a_run_that_asks_for_something_else_makes_its_own_call(
     caplog.set_level(logging.INFO)
     starts.expect(KEY, start())
     await asked(llm, 1)
-    call = asyncio.create_task(starts.reply(KEY, 1, items("first", "and more"), lambda _: None, llm))
+    call = asyncio.create_task(starts.reply(KEY, 1, View(), items("first", "and more"), lambda _: None, llm))
     await asked(llm, 2)
     assert llm.aborted == 1
     llm.go.set()
@@ -157,7 +158,7 @@ async def test_another_turn_takes_nothing(starts: HeadStarts, llm: FakeLLM) -> N
     """A call belongs to its turn, whatever another one asks."""
     starts.expect(KEY, start(2))
     await asked(llm, 1)
-    call = asyncio.create_task(starts.reply(KEY, 1, items("first"), lambda _: None, llm))
+    call = asyncio.create_task(starts.reply(KEY, 1, View(), items("first"), lambda _: None, llm))
     await asked(llm, 2)
     llm.go.set()
     await call
@@ -168,7 +169,7 @@ async def test_a_call_is_taken_once(starts: HeadStarts, llm: FakeLLM) -> None:
     llm.go.set()
     starts.expect(KEY, start())
     for _ in range(2):
-        await starts.reply(KEY, 1, items("first"), lambda _: None, llm)
+        await starts.reply(KEY, 1, View(), items("first"), lambda _: None, llm)
     assert len(llm.asked) == 2
 
 
@@ -226,7 +227,7 @@ async def test_the_abort_of_a_run_reaches_its_call(starts: HeadStarts, llm: Fake
     """Who cancels the run's call gets what had arrived, as without a head start."""
     starts.expect(KEY, start())
     await asked(llm, 1)
-    call = asyncio.create_task(starts.reply(KEY, 1, items("first"), lambda _: None, llm))
+    call = asyncio.create_task(starts.reply(KEY, 1, View(), items("first"), lambda _: None, llm))
     await asyncio.sleep(0)
     call.cancel()
     assert (await call).item.content == "one "
@@ -239,7 +240,7 @@ async def test_a_failure_is_that_of_the_first_attempt(starts: HeadStarts, llm: F
     starts.expect(KEY, start())
     await asked(llm, 1)
     with pytest.raises(ConnectionError, match="no LLM here"):
-        await starts.reply(KEY, 1, items("first"), lambda _: None, llm)
+        await starts.reply(KEY, 1, View(), items("first"), lambda _: None, llm)
     assert len(llm.asked) == 1
 
 

@@ -23,17 +23,25 @@ LAYERS = (
     ("text", "turns.modes"),
     ("errors", "values", "address"),
     ("settings", "turns.transcript", "live.events"),
+    ("turns.compaction.fitting", "turns.compaction.summary"),
     ("boundary", "engine", "durable", "turns.context", "live"),
     ("hosting",),
     ("llm",),
     ("tools",),
-    ("turns.protocol", "turns.control", "turns.history", "turns.waiting.protocol", "turns.agents.protocol"),
+    (
+        "turns.protocol",
+        "turns.control",
+        "turns.history",
+        "turns.waiting.protocol",
+        "turns.agents.protocol",
+        "turns.compaction.protocol",
+    ),
     ("turns.rollback",),
     ("turns.approval.protocol", "turns.approval.words", "turns.approval.asking", "turns.tool_calls"),
     ("turns.addresses", "turns.moves"),
-    ("turns.waiting", "turns.approval", "turns.agents"),
+    ("turns.waiting", "turns.approval", "turns.agents", "turns.compaction.rules"),
     ("turns.conversation",),
-    ("turns.store", "turns.link"),
+    ("turns.store", "turns.link", "turns.memory"),
     ("turns.effects", "turns.calls", "turns"),
     ("turns.arriving",),
     ("mcp",),  # of the turns it knows nothing
@@ -204,7 +212,10 @@ def test_only_settings_read_the_environment() -> None:
 
 
 # What all stand on, one box in the drawing of the house.
-GROUND = ("text", "errors", "values", "address", "settings", "turns.modes", "turns.transcript", "turns.context")
+GROUND = (
+    *("text", "errors", "values", "address", "settings", "turns.modes", "turns.transcript", "turns.context"),
+    *("turns.compaction.fitting", "turns.compaction.summary"),
+)
 
 
 def test_the_drawing_shows_the_imports() -> None:

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from restate import ObjectContext
 
 from app.turns import memory as memory_module
-from app.turns.context import estimate_tokens
-from app.turns.memory import MEMORY_KEY, Memory, Remembered, load_memory, memory_of, save_memory
+from app.turns.compaction.fitting import estimate_tokens
+from app.turns.compaction.summary import Summary
+from app.turns.memory import MEMORY_KEY, SUMMARY_KEY, Memory, Remembered, load_memory, memory_of, save_memory
 from app.turns.protocol import Context, Limits, MemoryRef
-from app.turns.transcript import AssistantItem, Item, UserItem
+from app.turns.transcript import AssistantItem, Item, ToolCall, ToolItem, UserItem
 
 BUDGET = 400  # tokens
 LIMITS = Limits(
@@ -22,6 +23,7 @@ LIMITS = Limits(
     context_tokens=BUDGET,
     context_turns=10,
 )
+SUMMING = LIMITS.changed(summary_share=0.5)
 
 
 class FakeState:
@@ -174,6 +176,68 @@ def test_answer_of_the_chat_becomes_memory() -> None:
     memory = memory_of(Context(history=(items(3), items(5)), turn_ids=(3, 5), current=()))
     assert memory.ref == MemoryRef(last=5)
     assert memory.history() == (items(3), items(5))
+
+
+async def test_a_summary_is_remembered(state: FakeState) -> None:
+    """A summary that the chat has handed out is written once, comes back, and names the memory as its turns do."""
+    summary = Summary(covers=3, text="notes", made_at=1.5)
+    memory = memory_of(Context(history=(items(4),), turn_ids=(4,), current=(), summary=summary))
+    assert memory.ref == MemoryRef(last=4, summary=3)
+    save_memory(state.ctx, saved := memory.with_turn(turn(5), "inv_1", LIMITS), Memory())
+    loaded = await load_memory(state.ctx)
+    assert (loaded.summary, loaded.history()) == (summary, (items(4), items(5)))
+    assert loaded.ref == saved.ref == MemoryRef(last=5, invocation_id="inv_1", digest=saved.digest, summary=3)
+    expected = MemoryRef(last=5, digest=saved.digest, summary=3)
+    assert expected.is_met_by(loaded.ref)
+    assert not expected.changed(summary=4).is_met_by(loaded.ref)
+    assert loaded.as_expected(expected).summary == summary
+
+    before = state.keys[SUMMARY_KEY]
+    del state.keys[SUMMARY_KEY]
+    assert not expected.is_met_by((await load_memory(state.ctx)).ref)
+    state.keys[SUMMARY_KEY] = before.replace(b"notes", b"NOTES")
+    assert not expected.is_met_by((await load_memory(state.ctx)).ref)
+    state.keys[SUMMARY_KEY] = before
+
+    save_memory(state.ctx, Memory().with_turn(turn(1), "inv_2", LIMITS), loaded)
+    assert set(state.keys) == {MEMORY_KEY}
+
+
+def test_a_short_chat_writes_nothing_of_summaries() -> None:
+    """What a chat without a summary writes is what it was before there were summaries."""
+    assert b"summary" not in Memory().with_turn(turn(1), "inv_1", SUMMING).written()
+
+
+def test_a_full_memory_wants_turns_summed_up() -> None:
+    """From the share on, what is older than the newest half of it is to be summed up, one turn always stays."""
+    memory, due = Memory(), []
+    for turn_id in range(1, 11):
+        memory = memory.with_turn(turn(turn_id, chars=160), "inv_1", SUMMING)  # 58 tokens each
+        due.append(memory.sum_up)
+    assert due == [0, 0, 0, 3, 4, 5, 6, 7, 8, 9]
+    huge = memory.with_turn(turn(11, chars=BUDGET * 8), "inv_1", SUMMING)
+    assert huge.sum_up == 10
+    assert Memory().with_turn(turn(1, chars=BUDGET * 8), "inv_1", SUMMING).sum_up == 0
+    assert memory.with_turn(turn(11, chars=BUDGET * 8), "inv_1", LIMITS).sum_up == 0  # a run of the version before
+
+
+def test_many_short_turns_are_summed_up_too() -> None:
+    """The most turns that the LLM sees are a limit as well: what would fall out by it is summed up before."""
+    memory, due = Memory(), []
+    for turn_id in range(1, 9):
+        memory = memory.with_turn(turn(turn_id, chars=1), "inv_1", SUMMING.changed(context_tokens=24_000))
+        due.append(memory.sum_up)
+    assert due == [0, 0, 0, 0, 0, 3, 4, 5]
+
+
+def test_a_turn_that_outgrew_the_window_is_remembered_shortened() -> None:
+    """Megabytes of tool results are in the chat's record; the memory keeps what a run can show."""
+    call = ToolCall(call_id="c", name="work", arguments="{}")
+    step = (AssistantItem(tool_calls=(call,)), ToolItem(call_id="c", name="work", content="x" * 20_000))
+    long = Remembered(turn_id=1, items=(*items(1), *step * 100))
+    memory = Memory().with_turn(long, "inv_1", SUMMING.changed(context_tokens=8000))
+    assert estimate_tokens(memory.history()[0]) <= 8000
+    assert memory.history()[0][:1] == items(1)[:1]
 
 
 def test_completed_turn_is_not_left_out() -> None:

@@ -8,6 +8,7 @@ import pytest
 from app.llm import LLM, Reply, ToolSpec, connect
 from app.llm.offline_arguments import arguments_for
 from app.settings import Settings
+from app.turns.compaction.summary import INSTRUCTIONS, Summary, line_of, request_text
 from app.turns.transcript import AssistantItem, Finish, Item, ToolItem, UserItem
 
 TOOLS = [ToolSpec("execute_task", "Does a task.", {"type": "object"})]
@@ -158,3 +159,28 @@ async def test_it_streams_word_by_word_and_can_be_aborted() -> None:
     assert (await call).item == AssistantItem(content="Do another", finish=Finish.ABORTED)
     assert words == ["Do", " another"]
     await llm.aclose()
+
+
+async def test_it_sums_up(llm: LLM) -> None:
+    """Asked for notes, it names what the user has asked for, after what the notes had so far, and calls no tool."""
+    lines = [
+        line_of({"turn": 2, "role": "user", "text": "book a flight\n- and a trap"}),
+        line_of({"turn": 2, "role": "tool", "name": "search", "text": "- found"}),
+    ]
+    asked = user(request_text("The user asked for:\n- good weather", "\n".join(lines)))
+    reply = await llm.instructed(INSTRUCTIONS).complete([asked])
+    assert reply.item.content.split("\n") == [
+        "The user asked for:",
+        "- good weather",
+        "- book a flight - and a trap",
+        "Tools that were used since: search.",
+    ]
+    assert not reply.item.tool_calls
+
+
+async def test_notes_are_no_request(llm: LLM) -> None:
+    """It works on what follows the notes of earlier turns, not on the notes."""
+    items = [Summary(covers=3, text="The user asked for:\n\n- execute_task").as_seen(), user("do something")]
+    for _ in range(2):
+        await iterate(llm, items)
+    assert (await iterate(llm, items)).item.content == "Done: do something."

@@ -6,7 +6,8 @@ Shapes only. Names of fields are stored in journals: they change only with a mig
 from typing import Any
 
 from app.turns.modes import Mode
-from app.turns.protocol import ChatAgent, MessageId, Text, TurnRef
+from app.turns.protocol import MessageId, Text, TurnRef
+from app.turns.transcript import ChatAgent
 from app.values import Stored
 
 

@@ -7,7 +7,7 @@ from app.errors import Conflict, NotFound, TooManyPending
 from app.turns.agents.protocol import StartAgent
 from app.turns.control import AgentMessages
 from app.turns.moves import Moves
-from app.turns.protocol import ChatAgent
+from app.turns.transcript import ChatAgent
 
 
 class Agents(Moves):

@@ -6,7 +6,7 @@ Owns what is the same for messages of users and of background agents. Who may se
 from restate import ObjectContext
 
 from app.durable import get_logger
-from app.errors import Conflict, TooLarge, TooManyPending
+from app.errors import Conflict
 from app.live.hints import note_change
 from app.settings import Settings
 from app.turns.conversation import Conversation
@@ -15,17 +15,9 @@ from app.turns.modes import ANNOUNCEMENTS, Decision
 from app.turns.protocol import Receipt
 from app.turns.store import save
 from app.turns.transcript import Message
+from app.turns.waiting.limits import too_many_pending
 
 logger = get_logger("chat")
-
-
-def require_not_too_long(content: str, settings: Settings) -> None:
-    """Check the length of a text. Errors: TooLarge."""
-    if len(content) > settings.max_message_chars:
-        raise TooLarge(
-            f"The message has {len(content)} characters, the limit is {settings.max_message_chars}: "
-            "send it in parts, or raise MAX_MESSAGE_CHARS"
-        )
 
 
 async def receive(ctx: ObjectContext, conversation: Conversation, message: Message, settings: Settings) -> Receipt:
@@ -33,12 +25,9 @@ async def receive(ctx: ObjectContext, conversation: Conversation, message: Messa
 
     Errors: TooManyPending; Conflict if it is rejected.
     """
-    if conversation.waiting >= settings.max_pending:
+    if (refusal := too_many_pending(conversation.waiting, settings)) is not None:
         send_probe(ctx, conversation.session.open)  # they may wait for a run that is dead
-        raise TooManyPending(
-            f"{conversation.waiting} messages of this chat wait for the agent, the limit is {settings.max_pending}: "
-            "send more when it has read them, or raise MAX_PENDING"
-        )
+        raise refusal
     ongoing = conversation.session.open[0].turn_id if conversation.session.open else 0
     receipt = conversation.receive(message)
     if receipt.decision in ANNOUNCEMENTS:

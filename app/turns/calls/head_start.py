@@ -14,13 +14,13 @@ from contextvars import Context
 from app.durable import get_logger
 from app.llm import Reply
 from app.settings import get_settings
-from app.turns.context import window
+from app.turns.compaction.view import View
 from app.turns.memory import Memory
 from app.turns.protocol import TurnStart
 from app.turns.transcript import Item
 
 Tell = Callable[[str], None]
-Ask = Callable[[Sequence[Item], Tell], Awaitable[Reply]]
+Ask = Callable[[View, Sequence[Item], Tell], Awaitable[Reply]]
 
 TAKEN_WITHIN_S = 5.0  # from the sending of a run to its first LLM call; a busy engine takes some of it
 PAUSE_S = 600.0  # after a call that no run took: the runs of this chat service may be in other processes
@@ -32,13 +32,18 @@ logger = get_logger("agent_session")
 class _Call:
     """An LLM call that has begun; what it says is kept until the run listens."""
 
-    def __init__(self, seen: Sequence[Item], ask: Ask) -> None:
-        self.seen = seen
+    def __init__(self, view: View, items: tuple[Item, ...], ask: Ask) -> None:
+        self._view = view
+        self._items = items
         self._texts: list[str] = []
         self._tell: Tell = self._texts.append
         # Not the context of the handler that sent the run: its log, for one, knows replays.
         self._reply = asyncio.get_running_loop().create_task(self._asked(ask), context=Context())
         self._reply.add_done_callback(_looked_at)
+
+    def is_of(self, view: View, items: tuple[Item, ...]) -> bool:
+        """Return whether the LLM was told just this."""
+        return self._items == items and self._view.shows_the_same(view)
 
     async def reply(self, tell: Tell) -> Reply:
         """Return the reply, as if the call were made now; who cancels this aborts it."""
@@ -51,7 +56,7 @@ class _Call:
         self._reply.cancel()
 
     async def _asked(self, ask: Ask) -> Reply:
-        return await ask(self.seen, lambda text: self._tell(text))
+        return await ask(self._view, self._items, lambda text: self._tell(text))
 
 
 class _Expected:
@@ -111,18 +116,18 @@ class HeadStarts:
         self.drop(key)
         self._memories.pop(key, None)
 
-    async def reply(self, key: str, turn_id: int, seen: Sequence[Item], tell: Tell, ask: Ask) -> Reply:
-        """Return the LLM's reply to `seen`: of the call that has begun for this turn, if it was told the same."""
-        call = self._take(key, turn_id, seen)
-        return await (ask(seen, tell) if call is None else call.reply(tell))
+    async def reply(self, key: str, turn_id: int, view: View, items: tuple[Item, ...], tell: Tell, ask: Ask) -> Reply:
+        """Return the LLM's reply to `items`: of the call that has begun for this turn, if it was told the same."""
+        call = self._take(key, turn_id, view, items)
+        return await (ask(view, items, tell) if call is None else call.reply(tell))
 
-    def _take(self, key: str, turn_id: int, seen: Sequence[Item]) -> _Call | None:
+    def _take(self, key: str, turn_id: int, view: View, items: tuple[Item, ...]) -> _Call | None:
         expected = self._expected.get(key)
         if expected is None or expected.start.turn_id != turn_id:
             return None
         del self._expected[key]
         call = expected.end()
-        if call is not None and call.seen != seen:
+        if call is not None and not call.is_of(view, items):
             call.abort()
             self._pause(key, "it asks for something else")
             return None
@@ -135,9 +140,8 @@ class HeadStarts:
         memory, named = self._memories.get(key, Memory()), expected.start.memory
         if named is None or not named.is_met_by(memory.ref):
             return
-        history = memory.as_expected(named).history()
-        seen = window(history, expected.start.messages, budget_tokens=get_settings().context_tokens)
-        expected.call = _Call(seen, self._ask)
+        found = memory.as_expected(named)
+        expected.call = _Call(View(found.history(), found.summary), expected.start.messages, self._ask)
 
     def _not_taken(self, key: str) -> None:
         begun = self._expected[key].call is not None

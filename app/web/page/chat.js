@@ -77,6 +77,7 @@ export class Chat {
   takePage(page, asked) {
     const byTurn = new Map();
     for (const entry of page.entries) {
+      if (entry.role === "summary") continue; // it is no part of the turn, see summary.js
       if (!byTurn.has(entry.turn_id)) byTurn.set(entry.turn_id, []);
       byTurn.get(entry.turn_id).push(entry);
     }

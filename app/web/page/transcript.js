@@ -2,6 +2,7 @@
 
 import { arrange, byId, icon, make, say } from "./dom.js";
 import { mayGoAgain } from "./outbox.js";
+import { SummaryLine } from "./summary.js";
 import { Said, TurnView } from "./turn.js";
 
 const NEAR_PX = 48; // this near to the end counts as at the end
@@ -20,6 +21,7 @@ export class Transcript {
     this.following = true;
     this.views = new Map();
     this.unsent = new Map();
+    this.summary = new SummaryLine();
     this.dirty = new Set();
     this.gone = new Set(); // turns that ended before they began, of which nothing is said yet
     this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
@@ -80,6 +82,7 @@ export class Transcript {
       if (turnId === "outbox") this.drawOutbox();
       else if (this.chat.turns.has(turnId)) this.drawTurn(this.chat.turns.get(turnId));
     }
+    this.summary.show(this.chat, this.list, (place) => this.after(place));
     byId("older").hidden = this.chat.older === null;
     byId("empty").hidden = !(this.chat.loaded && this.chat.turns.size === 0 && this.chat.outbox.size === 0);
     this.stay();

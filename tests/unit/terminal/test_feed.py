@@ -190,3 +190,20 @@ def test_what_an_agent_says_has_its_name() -> None:
 def test_places(message_id: str, place: tuple[int, int] | None) -> None:
     """A message id names turn and place; the attempt behind them does not matter."""
     assert place_of(message_id) == place
+
+
+def status(**fields: object) -> Json:
+    return {"type": "STATE_SNAPSHOT", "snapshot": {"busy": False, "last_turn_id": 9, "open_turns": [], **fields}}
+
+
+def test_a_summary_is_told_once() -> None:
+    """When turns are summed up while somebody watches, a line says so; who comes later sees it in the history."""
+    feed = ChatFeed()
+    summary = {"up_to_turn": 4, "in_progress": False}
+    assert shown(feed, status()) == []
+    assert [kind for kind, _ in shown(feed, status(summary=summary), status(summary=summary))] == ["note"]
+    assert shown(ChatFeed(), status(summary=summary)) == []
+    entry = {"role": "summary", "content": "They met.\n\x1b[31mred", "status": "completed", "turn_id": 4}
+    lines = lines_of([entry])
+    assert [line.kind for line in lines] == ["note"] * 3
+    assert [line.text for line in lines][1:] == ["They met.", "\\x1b[31mred"]

@@ -6,6 +6,9 @@ import pytest
 
 from app.live.events import CallStarted, TextAdded, TextId
 from app.turns.protocol import HistoryEntry
+from app.turns.transcript import TurnStatus
+from app.web.agui.goal import End, MessageAnswered
+from app.web.agui.lines import lines_by_turn
 from app.web.openai.answer import ANEW, BETWEEN, AnswerText, answer_in
 from app.web.watch.events import ViewEvent
 from tests.support.view_script import ScriptedChat, with_losses
@@ -74,3 +77,17 @@ def _nothing_was_dropped(chat: ScriptedChat) -> bool:
     """Return whether each text that was written in turn 1 is in its record."""
     recorded = [entry.content for entry in history(chat) if entry.turn_id == 1]
     return all(text in recorded for text_id, text in chat.texts.items() if text_id.turn_id == 1)
+
+
+def test_other_protocols_leave_the_summary_out() -> None:
+    """A summary that stands behind a turn is no message of AG-UI, and no part of an answer of Chat Completions."""
+    turn = {"turn_id": 3, "status": TurnStatus.COMPLETED}
+    entries = [
+        HistoryEntry(role="user", content="hi", message_id="m", index=0, **turn),
+        HistoryEntry(role="assistant", content="hello", index=1, **turn),
+        HistoryEntry(role="summary", content="They met.", **turn),
+    ]
+    assert [line.role for line in lines_by_turn(entries)[3]] == ["user", "assistant"]
+    assert answer_in(entries, "m") == "hello"
+    goal = MessageAnswered("m", 3)
+    assert goal.look(entries) == End(TurnStatus.COMPLETED, 3)

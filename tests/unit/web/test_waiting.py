@@ -20,6 +20,7 @@ def test_the_reply_is_what_the_turn_said_after_the_message() -> None:
         line("user", "more", 2, message_id="n"),
         line("tool", "done", 2),
         line("assistant", "answer", 2),
+        line("summary", "of all that", 2),
         line("user", "next", 3, message_id="o"),
     ]
     assert [entry["content"] for entry in reply_in(entries, "m") or []] == ["call", "done", "answer"]

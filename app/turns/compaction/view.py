@@ -1,0 +1,51 @@
+"""What the LLM sees in one run of a turn, and what happens when that is more than it takes.
+
+Nothing of it is stored: the transcript and the memory keep the whole.
+"""
+
+from collections.abc import Callable, Sequence
+
+from app.durable import get_logger
+from app.errors import ContextTooLong
+from app.llm import Reply, ToolSpec, get_llm
+from app.settings import get_settings
+from app.turns.compaction.fitting import estimate_tokens
+from app.turns.compaction.summary import Summary
+from app.turns.context import window
+from app.turns.transcript import Item
+
+logger = get_logger("agent_session")
+
+
+class View:
+    """The earlier turns of a run, oldest first, and the summary of those before."""
+
+    def __init__(self, history: Sequence[Sequence[Item]] = (), summary: Summary | None = None) -> None:
+        self._history = history
+        self._summary = summary
+        # Of calls in this process alone, as a replay makes none. What it costs to learn it again is a refusal.
+        self._budget: int | None = None
+
+    def shows_the_same(self, other: "View") -> bool:
+        """Return whether this and another view show the same earlier turns."""
+        return self._history == other._history and self._summary == other._summary
+
+    async def ask(self, items: Sequence[Item], tools: Sequence[ToolSpec], tell: Callable[[str], None]) -> Reply:
+        """Ask the LLM to go on after `items`. If it refuses because that is too long, ask once more, with half of it.
+
+        Errors: LLMError; ContextTooLong if half of it is too long as well.
+        """
+        seen = self.seen(items, self._budget or get_settings().context_tokens)
+        try:
+            return await get_llm().complete(seen, tools, tell)
+        except ContextTooLong as exc:
+            half = self.seen(items, estimate_tokens(seen) // 2)
+            if exc.text or estimate_tokens(half) >= estimate_tokens(seen):
+                raise
+            logger.warning("The LLM refused a request as too long; trying again with half of what it sees")
+            self._budget = estimate_tokens(seen) // 2
+            return await get_llm().complete(half, tools, tell)
+
+    def seen(self, items: Sequence[Item], budget_tokens: int) -> list[Item]:
+        """Return what the LLM sees: the earlier turns and `items`, as far as they fit."""
+        return window(self._history, items, budget_tokens=budget_tokens, summary=self._summary)
