@@ -29,7 +29,8 @@ class Conversation(Waiting, Approvals, Agents, SumsUp):
         """Let `message` do what its mode says; a rejected one leaves no trace."""
         live = self._live()
         busy = bool(self.session.open)
-        decision = decide(message.mode, turn_open=bool(live))
+        undoes = message.mode is Mode.ROLLBACK and self._ends_without_rollback() is not None
+        decision = decide(message.mode, turn_open=bool(live) or undoes)
         if decision is not Decision.REJECTED:
             message = self._numbered(message)
         match decision:

@@ -34,7 +34,8 @@ class Plan:
 
     `raw` replaces the chunks that would be made of text, calls and finish_reason: str is sent as it is, else as JSON.
     `finish_reason` None ends the stream without one. `delay_s` FOR_EVER never answers; `hang_after` falls silent before
-    that chunk; `break_after` drops the connection before it. `gate` holds the first byte back until it is opened.
+    that chunk; `break_after` drops the connection before it. `gate` holds the first byte back until it is opened, or
+    the chunk `gate_at`.
     `body` replaces all of that by the pieces of a body as they are, of any status; it may have no end.
     """
 
@@ -45,6 +46,7 @@ class Plan:
     delay_s: float = 0
     gap_s: float = 0
     gate: "Gate | None" = None
+    gate_at: int = 0
     raw: Sequence[object] | None = None
     done: bool = True  # whether [DONE] is sent at the end
     break_after: int | None = None
@@ -308,7 +310,7 @@ class _Connection(asyncio.Protocol):
     async def _answer(self, request: LLMRequest, plan: Plan) -> bool:
         """Carry out `plan`; return whether the connection can go on."""
         await _sleep(plan.delay_s)
-        if plan.gate is not None:
+        if plan.gate is not None and plan.gate_at == 0:
             await plan.gate.wait()
         if plan.body is not None:
             return await self._send_body(request, plan, plan.body)
@@ -321,6 +323,8 @@ class _Connection(asyncio.Protocol):
         for index, chunk in enumerate(plan.chunks()):
             if index == plan.break_after:
                 return False
+            if plan.gate is not None and index == plan.gate_at:
+                await plan.gate.wait()
             await _sleep(FOR_EVER if index == plan.hang_after else plan.gap_s if index else 0)
             self._write_chunk(request, f"data: {chunk}\n\n".encode())
         self._transport.write(b"0\r\n\r\n")

@@ -121,7 +121,28 @@ async def book(what: str, chat: str) -> str:
     return await step("book", act, result_type=str, salvage=True)
 
 
-TOOLS = (where, flaky, slow, alone, huge, pay, book)
+@tool
+async def errand(name: str) -> str:
+    """Run until the ledger says that it may end. What begins with "stubborn" does so also if it is cancelled."""
+
+    async def allowed() -> bool:
+        return entered(f"end {name}") > 0
+
+    async def until_allowed() -> None:
+        while not await step("look", allowed, result_type=bool):  # noqa: ASYNC110 - a file has no event
+            await asyncio.sleep(0.05)
+
+    await done("errand", f"errand {name}")
+    try:
+        await until_allowed()
+    except asyncio.CancelledError:
+        if name.startswith("stubborn"):
+            await until_allowed()
+        raise
+    return f"the errand of {name} is done"
+
+
+TOOLS = (where, flaky, slow, alone, huge, pay, book, errand)
 
 
 if __name__ == "__main__":

@@ -278,13 +278,17 @@ def test_handed_in_behind_an_interrupt(chat: FakeChat, mode: Mode) -> None:
 
 @pytest.mark.parametrize("mode", Mode)
 def test_message_behind_a_stopped_turn(chat: FakeChat, mode: Mode) -> None:
-    """After `stop`, while the turn is still ending, a message of any mode opens a turn that runs at its end."""
+    """After `stop`, while the turn is still ending, a message of any mode opens a turn that runs at its end; ROLLBACK
+    has the stopped turn undone, too."""
     chat.change(lambda c: c.stop(None))
 
     receipt = chat.say(mode=mode)
 
-    assert (receipt.turn_id, receipt.decision) == (2, Decision.STARTED)
-    assert chat.effects == [Start(2, messages("m2", mode=mode), BEHIND_1)]
+    undoes = mode is Mode.ROLLBACK
+    assert (receipt.turn_id, receipt.decision) == (2, Decision.ROLLED_BACK if undoes else Decision.STARTED)
+    assert chat.session.open[0].stopping is (TurnStatus.ROLLED_BACK if undoes else TurnStatus.INTERRUPTED)
+    behind = BEHIND_1.changed(without=(1,)) if undoes else BEHIND_1
+    assert chat.effects == [Start(2, messages("m2", mode=mode), behind)]
     chat.end(1, TurnStatus.INTERRUPTED)
     assert (chat.effects, chat.status(2)) == ([], TurnStatus.RUNNING)
 

@@ -81,6 +81,18 @@ def test_second_stop_does_nothing(chat: FakeChat) -> None:
     assert chat.effects == []
 
 
+@pytest.mark.parametrize("turn_id", [None, 1])
+def test_second_stop_can_roll_back(chat: FakeChat, turn_id: int | None) -> None:
+    """`stop` with `rollback` has a turn undone that was stopped without and still ends; a third changes nothing."""
+    stop(chat)
+
+    assert chat.change(lambda c: c.stop(turn_id, rollback=True)).turn_id == 1
+    assert chat.session.open[0].stopping is TurnStatus.ROLLED_BACK
+    assert chat.effects == []
+    assert chat.change(lambda c: c.stop(turn_id, rollback=True)).stopped is False
+    assert chat.change(lambda c: c.stop(7, rollback=True)).stopped is False
+
+
 def test_settled_turn_closes_as_it_was_stopped(chat: FakeChat) -> None:
     """The settlement closes a stopped turn whose run did not live to say so."""
     stop(chat)

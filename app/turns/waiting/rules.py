@@ -26,6 +26,7 @@ class Waiting(Moves):
         status = TurnStatus.ROLLED_BACK if rollback else TurnStatus.INTERRUPTED
         if queue == "send":
             return self._stop_and_send(turn_id, status)
+        ending = self._roll_back_ending(turn_id) if rollback else None
         targets = self._targets(turn_id)
         waiting = [message for turn in targets for message in self._take_pending(turn.turn_id)]
         for turn in targets:
@@ -35,7 +36,8 @@ class Waiting(Moves):
                 self._withdraw(turn)
         self.heal()
         ids = tuple(_ids(waiting))
-        stopped = StopAnswer(stopped=bool(targets), turn_id=targets[0].turn_id if targets else None)
+        ended = [turn.turn_id for turn in (ending, *targets) if turn is not None]
+        stopped = StopAnswer(stopped=bool(ended), turn_id=ended[0] if ended else None)
         if queue == "withdraw":
             return stopped.changed(withdrawn=ids)
         self._hold(waiting)
@@ -109,6 +111,21 @@ class Waiting(Moves):
         if turn_id is None or (live and turn_id == live[0].turn_id):
             return live
         return [turn for turn in live if turn.turn_id == turn_id]
+
+    def _ends_without_rollback(self) -> OpenTurn | None:
+        """Return the turn that was stopped and still ends, unless what it has done will be undone."""
+        ending = self.session.open[:1]
+        return next((turn for turn in ending if turn.running and turn.stopping is TurnStatus.INTERRUPTED), None)
+
+    def _roll_back_ending(self, turn_id: int | None) -> OpenTurn | None:
+        """Have the turn that was stopped rolled back, too, if it is this one or none is named; return it."""
+        ending = self._ends_without_rollback()
+        if ending is None or turn_id not in (None, ending.turn_id):
+            return None
+        self._recall_early()
+        self._stop(ending, TurnStatus.ROLLED_BACK)
+        self._send_runs()
+        return ending
 
     def _stop_and_send(self, turn_id: int | None, status: TurnStatus) -> StopAnswer:
         """End the open turn and begin the next with all that waits and is held, as INTERRUPT does.

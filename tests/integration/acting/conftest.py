@@ -73,6 +73,11 @@ class Acting(Service):
         """Return what the steps of its tools have done, in order."""
         return self._ledger.read_text().splitlines() if self._ledger.exists() else []
 
+    def enter(self, line: str) -> None:
+        """Write what one of its tools waits for."""
+        with self._ledger.open("a") as ledger:
+            ledger.write(f"{line}\n")
+
 
 class Actor(Chat):
     """A chat of the application with more tools."""
