@@ -51,6 +51,7 @@ from app.turns.transcript import (
     Undone,
     UserItem,
     message_history,
+    without_thoughts,
 )
 
 agent_session = VirtualObject(
@@ -188,7 +189,7 @@ class TurnRun:
         return True
 
     def _memory_with_this_turn(self, *, interrupted: bool = False) -> Memory:
-        turn = Remembered(turn_id=self._start.turn_id, items=tuple(self._items), interrupted=interrupted)
+        turn = Remembered(turn_id=self._start.turn_id, items=without_thoughts(self._items), interrupted=interrupted)
         return self._memory.with_turn(turn, self._ctx.request().id, self._start.limits)
 
     async def _end_interrupted(self, status: TurnStatus) -> None:
@@ -261,7 +262,7 @@ class TurnRun:
         async def complete() -> Reply:
             with self._teller.call(len(items), read) as tell:
                 seen = window(self._history, items, budget_tokens=get_settings().context_tokens)
-                return await get_llm().complete(seen, await ALL_TOOLS.specs(), tell)
+                return await get_llm().complete(seen, await ALL_TOOLS.specs(), tell, tell.thought)
 
         attempts = Attempts(
             self._chat, complete, max_attempts=self._start.limits.llm_attempts, ends_at_once=not reversible(self._done)
@@ -299,9 +300,9 @@ class TurnRun:
     def _keep(self, reply: Reply, results: list[ToolItem]) -> None:
         """Put a reply and the results of all its tool calls into the transcript, together."""
         self._answered = not reply.item.tool_calls and reply.item.finish not in (Finish.ABORTED, Finish.BROKEN)
-        if reply.item.content or reply.item.tool_calls:
+        if reply.item.content or reply.item.tool_calls or reply.item.thought:
             self._items += [reply.item, *results]
-            self._chat.add(reply.item, *results)
+            self._chat.add(reply.item.shown, *results)
 
     def _hear(self, messages: tuple[Message, ...]) -> None:
         """Put messages that came meanwhile where the next iteration sees them."""

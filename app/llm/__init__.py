@@ -48,4 +48,10 @@ def connect(settings: Settings) -> LLM:
         max_connections=settings.llm_max_connections,
         max_retry_after_s=settings.llm_max_retry_after_s,
     )
-    return LLM(client, model=settings.openai_model, instructions=settings.instructions, limits=limits)
+    return LLM(
+        client,
+        model=settings.openai_model,
+        instructions=settings.instructions,
+        limits=limits,
+        responses=settings.openai_api == "responses" and not offline,  # the offline model speaks Chat Completions
+    )

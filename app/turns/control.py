@@ -5,9 +5,11 @@ Pure: no I/O, no Restate. What changes them is in `conversation.py`, what carrie
 
 from dataclasses import dataclass
 
+from pydantic import Field
+
 from app.turns.modes import Mode
 from app.turns.protocol import MemoryRef
-from app.turns.transcript import Message, Resolution, Turn, TurnStatus
+from app.turns.transcript import Message, Resolution, Turn, TurnStatus, Usage
 from app.values import Stored
 
 
@@ -47,7 +49,7 @@ class Session(Stored):
     """What is open in a chat. `open` is in the order in which the turns run, `turns` holds what they are.
 
     `memory` is what AgentSession has in memory when no turn is open, None if that is not known. `received` counts the
-    messages, `held` are those that wait for `resume`, in order.
+    messages, `held` are those that wait for `resume`, in order. `usage` is that of all turns, also of closed ones.
     """
 
     last_turn_id: int = 0
@@ -58,6 +60,7 @@ class Session(Stored):
     memory: MemoryRef | None = None
     received: int = 0
     held: tuple[Message, ...] | None = None  # None: of a version that holds nothing; HeldMessages says what is held
+    usage: Usage = Field(Usage(), exclude_if=lambda usage: not usage.calls)
 
 
 @dataclass(frozen=True)

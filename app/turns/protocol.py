@@ -62,6 +62,7 @@ class HistoryEntry(Stored):
 
     `index` is its place in the transcript of the turn, counted from 0. What is no part of that has none.
     `held`: it waits for `resume` and belongs to no turn. `turn_id` is then one more than that of the last turn.
+    `reasoning` is what the LLM thought before it said this, as far as its server tells.
     """
 
     role: Literal["user", "assistant", "tool", "system"]
@@ -75,17 +76,28 @@ class HistoryEntry(Stored):
     tool_call_id: str | None = Absent
     outcome: str | None = Absent
     held: bool | None = Absent
+    reasoning: str | None = Absent
+
+
+class TurnUsage(Stored):
+    """What the LLM calls of one turn used."""
+
+    turn_id: int
+    usage: Usage
 
 
 class History(Stored):
     """Lines of the chat, oldest first; `next_before_turn` asks for the ones before, null at the beginning.
 
-    `approvals` are the tool calls of the open turns that wait to be approved.
+    `approvals` are the tool calls of the open turns that wait to be approved. `turns` are those that called the LLM,
+    `usage` is that of the whole chat.
     """
 
     entries: list[HistoryEntry]
     next_before_turn: int | None = None
     approvals: list[Approval] | None = Absent
+    turns: list[TurnUsage] | None = Absent
+    usage: Usage | None = Absent
 
 
 class WaitingMessage(Stored):
@@ -107,12 +119,14 @@ class OpenTurnStatus(Stored):
     waiting: list[WaitingMessage]
     waiting_for: Wait | None = Absent
     approvals: list[Approval] | None = Absent
+    usage: Usage | None = Absent
 
 
 class ChatStatus(Stored):
     """The state of a chat; `mode` is the one that the next message gets if it brings none.
 
-    `held` are the messages that are given to no turn until they are resumed, in order.
+    `held` are the messages that are given to no turn until they are resumed, in order. `usage` is what all its LLM
+    calls used, without those that a version reported which did not count them together.
     """
 
     mode: Mode
@@ -120,6 +134,7 @@ class ChatStatus(Stored):
     last_turn_id: int
     open_turns: list[OpenTurnStatus]
     held: list[WaitingMessage] = Field(default_factory=list)
+    usage: Usage | None = Absent
 
 
 class ModeAnswer(Stored):

@@ -15,9 +15,9 @@ from app.settings import Settings
 from app.turns.context import newest_turns
 from app.turns.control import HeldMessages, Session
 from app.turns.conversation import Conversation
-from app.turns.history import LookRequest, approvals_of, entries_of, entries_of_held
+from app.turns.history import LookRequest, approvals_of, entries_of, entries_of_held, usages_of, used
 from app.turns.protocol import Context, History, HistoryRequest, Receipt, UserMessage
-from app.turns.transcript import Turn, TurnStatus
+from app.turns.transcript import Turn, TurnStatus, without_thoughts
 from app.values import Stored, problems_of
 
 S = TypeVar("S", bound=Stored)
@@ -128,6 +128,8 @@ async def load_page(ctx: ObjectSharedContext, conversation: Conversation, page: 
         entries=[*entries, *held],
         next_before_turn=begin if begin > 1 else None,
         approvals=approvals_of(conversation.turns.values()),
+        turns=usages_of(turns[n] for n in range(begin, end) if n in turns),
+        usage=used(session.usage),
     )
 
 
@@ -156,7 +158,7 @@ async def context_of(ctx: ObjectContext, conversation: Conversation, turn_id: in
     known = conversation.turns | {turn.turn_id: turn for turn in loaded}
     turns = [turn for n in earlier if (turn := known.get(n)) is not None and turn.status in IN_CONTEXT]
     budget = settings.context_tokens
-    history = newest_turns([turn.items for turn in turns], room=budget, budget_tokens=budget)
+    history = newest_turns([without_thoughts(turn.items) for turn in turns], room=budget, budget_tokens=budget)
     return Context(
         history=tuple(map(tuple, history)),
         current=known[turn_id].items,

@@ -10,6 +10,7 @@ from app.live.events import (
     CallStarted,
     Resync,
     TextAdded,
+    ThoughtAdded,
     ToolEnded,
     ToolProgress,
     ToolStarted,
@@ -23,6 +24,7 @@ __all__ = [
     "Resync",
     "StatusSeen",
     "TextAdded",
+    "ThoughtAdded",
     "ToolEnded",
     "ToolProgress",
     "ToolStarted",
@@ -58,6 +60,7 @@ ViewEvent = (
     | TurnSeen
     | CallStarted
     | TextAdded
+    | ThoughtAdded
     | CallEnded
     | ToolStarted
     | ToolProgress
