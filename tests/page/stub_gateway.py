@@ -102,6 +102,9 @@ class StubChat:
     def text(self, message_id: str, delta: str) -> None:
         self.tell({"type": "TEXT_MESSAGE_CONTENT", "messageId": message_id, "delta": delta})
 
+    def thought(self, message_id: str, delta: str) -> None:
+        self.tell({"type": "REASONING_MESSAGE_CONTENT", "messageId": f"{message_id}-reasoning", "delta": delta})
+
     def end_text(self, message_id: str) -> None:
         self.tell({"type": "TEXT_MESSAGE_END", "messageId": message_id})
 
@@ -228,7 +231,9 @@ class StubGateway:
         end = min(int(request.query_params.get("before_turn", last + 1)), last + 1)
         begin = max(1, end - int(request.query_params.get("limit", 50)))
         entries = [entry for each in chat.turns if begin <= each["turn_id"] < end for entry in lines_of(each)]
-        return JSONResponse({"entries": entries, "next_before_turn": begin if begin > 1 else None})
+        shown = [each for each in chat.turns if begin <= each["turn_id"] < end and each.get("usage")]
+        turns = [{"turn_id": each["turn_id"], "usage": each["usage"]} for each in shown]
+        return JSONResponse({"entries": entries, "next_before_turn": begin if begin > 1 else None, "turns": turns})
 
     async def _events(self, request: Request) -> Response:
         if refused := self._refused(request):

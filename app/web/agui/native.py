@@ -76,6 +76,7 @@ class NativeEvents:
             case TextAdded():
                 self._add(event)
             case ThoughtAdded() if self._thinking is not None:
+                self._send_all(self._thinking.begin(event))  # with the cursor before the piece
                 self._send_all(self._thinking.add(event))
             case CallEnded(text_id):
                 if self._text is not None and self._text.text_id == text_id:
@@ -107,8 +108,11 @@ class NativeEvents:
         self._send(TextMessageStartEvent(message_id=self._message_id(event.text_id), role="assistant", raw_event=place))
 
     def _add(self, event: TextAdded) -> None:
-        if self._text is not None and (part := self._text.new_part(event)):
+        if self._text is None:
+            return
+        if self._text.has_news(event):
             self._end_thinking()
+        if part := self._text.new_part(event):
             self._send(TextMessageContentEvent(message_id=self._message_id(event.text_id), delta=part))
 
     def _end_text(self) -> None:

@@ -111,7 +111,7 @@ class RunEvents:
             case TextAdded():
                 self._add(event)
             case ThoughtAdded() if self._text is not None and self._thinking is not None and self._is_ahead(self._text):
-                self._events += self._thinking.add(event)
+                self._events += [*self._thinking.begin(event), *self._thinking.add(event)]
             case CallEnded(text_id):
                 if self._text is not None and self._text.text_id == text_id:
                     self._end_text()

@@ -20,6 +20,11 @@ class RunningText:
         """Return whether a text stands at the same place, written by this attempt or by another one."""
         return (self.text_id.turn_id, self.text_id.index) == (text_id.turn_id, text_id.index)
 
+    def has_news(self, event: TextAdded | ThoughtAdded) -> bool:
+        """Return whether `new_part` has something to return."""
+        known = self.ended or event.text_id != self.text_id
+        return not known and event.offset <= self.length < event.offset + len(event.text)
+
     def new_part(self, event: TextAdded | ThoughtAdded) -> str:
         """Return what of a piece of text was not passed on yet.
 

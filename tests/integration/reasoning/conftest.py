@@ -1,8 +1,7 @@
-"""A restate-server and a scripted LLM for chats whose model thinks; each test has a service of its own."""
+"""A restate-server, a scripted LLM, and a service for each API of it: chats whose model thinks."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -30,22 +29,33 @@ async def thinking_server(
         yield server
 
 
-@pytest.fixture(params=["chat", "responses"])
+@pytest.fixture(scope="package", params=["chat", "responses"])
 def api(request: pytest.FixtureRequest) -> str:
     """What `OPENAI_API` may be: a test that takes it holds for each."""
     name: str = request.param
     return name
 
 
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def thinking(
+    thinking_server: RestateServer, thinking_llm: LLMServer, api: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Service]:
+    """The application, registered at the server."""
+    env = SETTINGS | thinking_server.settings | {"OPENAI_BASE_URL": thinking_llm.url, "OPENAI_API": api}
+    async with thinking_server.serving(Service(tmp_path_factory.mktemp("service"), **env)) as service:
+        yield service
+
+
 @pytest_asyncio.fixture
 async def thinker(
-    thinking_server: RestateServer, thinking_llm: LLMServer, api: str, tmp_path: Path
+    thinking_server: RestateServer,
+    thinking_llm: LLMServer,
+    thinking: Service,  # noqa: ARG001 - must run
 ) -> AsyncIterator[Chat]:
-    """A fresh chat of a fresh service, which has learnt nothing of its LLM server yet."""
-    env = SETTINGS | thinking_server.settings | {"OPENAI_BASE_URL": thinking_llm.url, "OPENAI_API": api}
+    """A fresh chat of that application; what holds in every test is checked at the end."""
     thinking_llm.script = echo
     thinking_llm.faults.clear()
-    async with thinking_server.serving(Service(tmp_path, **env)), local_http() as http:
+    async with local_http() as http:
         chat = Chat(thinking_server, thinking_llm, http, f"thinks-{uuid.uuid4().hex[:12]}")
         yield chat
         await chat.close()

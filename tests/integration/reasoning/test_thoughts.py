@@ -7,7 +7,12 @@ from tests.support.chat import Chat
 from tests.support.llm_server import Call, LLMRequest, Plan
 
 WORK = Plan(
-    text=["On it."], thoughts=["I need", " a tool."], sealed="gAAA", calls=[Call()], finish_reason="tool_calls", details=(3, 2)
+    text=["On it."],
+    thoughts=["I need", " a tool."],
+    sealed="gAAA",
+    calls=[Call()],
+    finish_reason="tool_calls",
+    details=(3, 2),
 )
 DONE = Plan(text=["All done."], thoughts=["That was it."], sealed="gBBB", details=(4, 1))
 DEMAND = {"error": {"message": "The `reasoning_content` in the thinking mode must be passed back to the API."}}
@@ -77,20 +82,33 @@ async def test_usage_is_told_by_turn_and_chat(thinker: Chat) -> None:
     assert (await thinker.status())["usage"] == used | {"calls": 3, "unmetered_calls": 1}
 
 
-async def test_interrupted_while_it_thinks(thinker: Chat) -> None:
+async def test_interrupted_while_it_thinks(thinker: Chat, api: str) -> None:
     """A message in the middle of a thought ends the call at once; the thought stays in the history, marked partial."""
-    gate_free = Plan(text=["never"], thoughts=["Let me", " see"], hang_after=2 if thinker_is_chat(thinker) else 4)
-    request = await thinker.begin(gate_free)
+    request = await thinker.begin(Plan(thoughts=["Let me see"], hang_after=1 if api == "chat" else 3))
     await thinker.streaming(1)
     await thinker.say("second")
-    if not thinker.always_replay:
-        await thinker.aborted(request)
-    lines = await thinker.idle()
-    assert lines[-1] == ("assistant", "answer to: first; second", "completed")
-    for each in thinker.requests[1:]:
-        assert thought_again(each) == []
-    if thinker.always_replay:
-        return
-    (cut, _) = [entry for entry in await thinker.entries() if entry["role"] == "assistant"]
-    assert (cut["content"], cut["reasoning"], cut["partial"]) == ("", "Let me see", True)
-    assert (await thinker.turn(1))["usage"] == {"calls": 1, "unmetered_calls": 1, "prompt_tokens": 0, "completion_tokens": 0}
+    await thinker.aborted(request)
+    assert (await thinker.idle())[-1] == ("assistant", "answer to: first\n\nsecond", "completed")
+
+    entries = await thinker.entries()
+    assert assistants(entries) == [("", "Let me see"), ("answer to: first\n\nsecond", None)]
+    assert (entries[1]["partial"], entries[1]["status"]) == (True, "interrupted")
+    assert thought_again(thinker.requests[1]) == []
+    unknown = {"calls": 1, "unmetered_calls": 1, "prompt_tokens": 0, "completion_tokens": 0}
+    assert (await thinker.turn(1))["usage"] == unknown
+
+
+async def test_steered_while_it_thinks(thinker: Chat, api: str) -> None:
+    """STEER ends the thought and goes on in the same turn; what was thought stands where it was."""
+    request = await thinker.begin(Plan(thoughts=["Let me see"], hang_after=1 if api == "chat" else 3))
+    await thinker.streaming(1)
+    await thinker.say("second", "STEER")
+    await thinker.aborted(request)
+    await thinker.idle()
+    entries = await thinker.entries()
+    assert [(entry["role"], entry["content"], entry["turn_id"]) for entry in entries] == [
+        ("user", "first", 1),
+        ("assistant", "", 1),
+        ("user", "second", 1),
+        ("assistant", "answer to: first\n\nsecond", 1),
+    ]
