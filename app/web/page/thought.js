@@ -1,6 +1,6 @@
 // Owns what the model thought before an answer, folded away, and what a turn used.
 
-import { icon, make, say } from "./dom.js";
+import { icon, make, say, visible } from "./dom.js";
 
 const SHOWN = 20_000; // characters that are put on the page; the record has all of them
 const number = new Intl.NumberFormat("en");
@@ -20,6 +20,7 @@ export class Thought {
     this.final = null;
     this.pieces = 0;
     this.chars = 0;
+    this.shown = "";
     this.text.replaceChildren();
   }
 
@@ -32,7 +33,7 @@ export class Thought {
   /** What is recorded goes on from what is shown, so that it stays open where somebody reads it. */
   showRecorded(reasoning = "") {
     if (this.final !== reasoning) {
-      if (!reasoning.startsWith(this.text.textContent.slice(0, SHOWN))) this.begin(null);
+      if (!reasoning.startsWith(this.shown)) this.begin(null);
       this.final = reasoning;
       this.append(reasoning.slice(this.chars));
     }
@@ -43,7 +44,9 @@ export class Thought {
     const room = SHOWN - this.chars;
     this.chars += piece.length;
     if (room <= 0) return;
-    this.text.append(piece.length > room ? `${piece.slice(0, room)}…` : piece);
+    const part = piece.slice(0, room);
+    this.shown += part;
+    this.text.append(visible(part), piece.length > room ? "…" : "");
   }
 
   settle(running) {
