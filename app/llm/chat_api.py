@@ -52,6 +52,9 @@ class ChatRequest:
     def _given_back(self, item: AssistantItem) -> WireMessage:
         """Return the fields by which the server gets its thoughts back. Those of an earlier turn are gone by then."""
         thought = item.thought
+        if thought is None and not self._manners.takes(Extra.THOUGHTS):
+            self.thoughts_held_back = self.thoughts_held_back or bool(item.tool_calls)
+            return {}
         ours = thought is not None and thought.maker == self._maker
         kept = json.loads(thought.sealed) if thought is not None and ours else {}
         fields: WireMessage = {}

@@ -43,9 +43,11 @@ class ChatDraft(Draft):
         delta = choice.get("delta") or choice.get("message") or {}
         if not isinstance(delta, dict):
             raise ValueError(f"a delta that is no object: {str(delta)[:80]!r}")
+        content = delta.get("content")
+        if len(delta) == 1 and isinstance(content, str):  # as nearly all are
+            return self._text.add(content)
         for call in list_of(delta.get("tool_calls")):
             self._calls.add(call)
-        content = delta.get("content")
         self._add_thoughts(delta, content)
         return self._text.add(_text(content) + _text(delta.get("refusal")))
 
