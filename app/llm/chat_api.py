@@ -16,9 +16,11 @@ from app.llm.manners import Extra, Manners
 from app.llm.wire import ToolSpec, WireMessage, to_messages, to_tools
 from app.turns.transcript import AssistantItem, Item
 
+GONE = " "  # in place of a thought; DeepSeek refuses an empty one
+
 
 class ChatRequest:
-    """One request. `sent` are the extras in it; `thoughts_held_back` tells whether there were thoughts to send."""
+    """One request. `sent` are the extras in it; `thoughts_held_back` tells whether replies are in it without theirs."""
 
     def __init__(
         self, items: Sequence[Item], tools: Sequence[ToolSpec], instructions: str, *, manners: Manners, maker: str
@@ -53,7 +55,7 @@ class ChatRequest:
         """Return the fields by which the server gets its thoughts back. Those of an earlier turn are gone by then."""
         thought = item.thought
         if thought is None and not self._manners.takes(Extra.THOUGHTS):
-            self.thoughts_held_back = self.thoughts_held_back or bool(item.tool_calls)
+            self.thoughts_held_back = True
             return {}
         ours = thought is not None and thought.maker == self._maker
         kept = json.loads(thought.sealed) if thought is not None and ours else {}
@@ -63,9 +65,10 @@ class ChatRequest:
         if (calls := kept.get("calls")) and self._takes(Extra.SIGNATURES):
             fields["calls"] = calls
         if self._manners.takes(Extra.THOUGHTS):
-            # Who demands it demands it of every reply of a turn with calls (DeepSeek): "" where it is gone.
-            fields[kept.get("field", REASONING_CONTENT)] = thought.text if thought is not None else ""
+            # Who demands it demands it of every reply, also of earlier turns, where it is gone (DeepSeek).
+            text = thought.text if thought is not None and ours else ""
+            fields[kept.get("field", REASONING_CONTENT)] = text if text.strip() else GONE
             self.sent.add(Extra.THOUGHTS)
         else:
-            self.thoughts_held_back = self.thoughts_held_back or "field" in kept or bool(item.tool_calls)
+            self.thoughts_held_back = True
         return fields

@@ -37,7 +37,7 @@ _MEANT = {
     Extra.SEALED: r"encrypted.content|['\"`]include\b",
     Extra.THOUGHTS: r"reasoning",
 }
-_DEMANDED = re.compile(r"reasoning_content|\breasoning\b.*(must|requir|missing|pass)", re.IGNORECASE | re.DOTALL)
+_DEMANDED = re.compile(r"reasoning.*(must(?! not)|requir|missing|passed back)", re.IGNORECASE | re.DOTALL)
 
 
 class Manners:
@@ -59,12 +59,15 @@ class Manners:
         if refusal.status_code not in _LEARNT_FROM:
             return False
         said = _said(refusal)
+        demanded = _DEMANDED.search(said) is not None
         for extra, words in _MEANT.items():
+            if extra is Extra.THOUGHTS and demanded:  # what was sent does not please: without it, it would even less
+                continue
             if extra in sent and self.takes(extra) and re.search(words, said, re.IGNORECASE):
                 self._refused.add(extra)
                 logger.info("The LLM server refuses %s (%d): it is not sent any more", extra, refusal.status_code)
                 return True
-        if thoughts_held_back and Extra.THOUGHTS not in self._refused and _DEMANDED.search(said):
+        if thoughts_held_back and demanded and Extra.THOUGHTS not in self._refused:
             self._demanded.add(Extra.THOUGHTS)
             logger.info("The LLM server demands %s (%d): it is sent from here on", Extra.THOUGHTS, refusal.status_code)
             return True
