@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from app.errors import LLMError, LLMRejected, LLMUnavailable, ReplyTooLong
 from app.llm import LLM, connect
 from app.llm.response_draft import ResponseDraft
+from app.settings import Settings
 from app.turns.transcript import AssistantItem, Finish, Item, Thought, ToolItem, Usage, UserItem
 from tests.support.llm_client import HI, SPEC, ask, fail, settings_for
 from tests.support.llm_responses import response_events
@@ -65,6 +66,12 @@ class TestRequest:
                 }
             ],
         }
+
+    async def test_the_offline_model_does_not_mind(self) -> None:
+        """Without a server the offline model answers, whichever API is set."""
+        offline = connect(Settings(_env_file=None, openai_api="responses", offline_pace_s=0))
+        assert (await offline.complete(HI)).item.content == "Done: hi."
+        await offline.aclose()
 
     async def test_thoughts_stay_with_their_calls(self, llm: LLM, server: LLMServer) -> None:
         """Within a turn the reply goes back as it came: thought, text, call, each in its place, then the result."""
