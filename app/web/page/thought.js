@@ -51,7 +51,7 @@ export class Thought {
 
   settle(running) {
     this.element.hidden = this.chars === 0;
-    say(this.label, running ? "Thinking…" : "Thinking");
+    say(this.label, this.element.hidden ? "" : running ? "Thinking…" : "Thinking");
   }
 }
 
