@@ -31,7 +31,7 @@ LAYERS = (
     (
         "turns.protocol",
         "turns.control",
-        "turns.history",
+        "turns.reading",
         "turns.waiting.protocol",
         "turns.agents.protocol",
         "turns.compaction.protocol",

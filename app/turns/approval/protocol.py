@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, StringConstraints, model_validator
 
-from app.turns.protocol import Absent, TurnRef
+from app.turns.protocol import TurnRef
 from app.turns.transcript import Resolution
-from app.values import Input, Stored
+from app.values import Absent, Input, Stored
 
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, max_length=1000)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
