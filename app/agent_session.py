@@ -44,6 +44,7 @@ from app.turns.transcript import (
     Finish,
     Item,
     Message,
+    Question,
     Resolution,
     ToolCall,
     ToolItem,
@@ -261,7 +262,7 @@ class TurnRun:
         async def complete() -> Reply:
             with self._teller.call(len(items), read) as tell:
                 seen = window(self._history, items, budget_tokens=get_settings().context_tokens)
-                return await get_llm().complete(seen, await ALL_TOOLS.specs(), tell)
+                return ALL_TOOLS.ruled(await get_llm().complete(seen, await ALL_TOOLS.specs(), tell))
 
         attempts = Attempts(
             self._chat, complete, max_attempts=self._start.limits.llm_attempts, ends_at_once=not reversible(self._done)
@@ -284,12 +285,13 @@ class TurnRun:
             tell=partial(self._tell_tool, len(self._items)),
             progress=self._teller.progress,
             approve=partial(self._approve, len(self._items)),
+            to_approve=reply.to_approve,
             done=self._done.append,
         )
 
-    async def _approve(self, index: int, position: int, call: ToolCall) -> Resolution:
-        """Have call number `position` of the reply that will stand at `index` approved by a person."""
-        approval = approval_of(call, self._start.turn_id, self._chat.invocation_id, index, position)
+    async def _approve(self, index: int, position: int, call: ToolCall, question: Question | None) -> Resolution:
+        """Have call number `position` of the reply that will stand at `index` approved, or its question answered."""
+        approval = approval_of(call, self._start.turn_id, self._chat.invocation_id, index, position, question)
         return await self._chat.resolution_of(approval, self._start.limits.approval_timeout_s)
 
     def _tell_tool(self, index: int, step: ToolCall | ToolItem) -> None:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from pydantic import Field
+
 from app.errors import LLMRejected, LLMUnavailable
 from app.llm.calls import CallDrafts
 from app.text import clean
@@ -41,7 +43,8 @@ class Failure(Stored):
 class Reply(Stored):
     """What one LLM call gave. With a `failure` it is what had arrived before. Times are seconds since 1970.
 
-    `ended_by` is what ended the call before the engine had brought the word to.
+    `ended_by` is what ended the call before the engine had brought the word to. `to_approve` are the places of tool
+    calls that a person must approve by a rule, as it stood when the LLM asked for them.
     """
 
     item: AssistantItem
@@ -50,6 +53,7 @@ class Reply(Stored):
     ended_at: float
     failure: Failure | None = None
     ended_by: Literal["cancellation", "steering"] | None = None
+    to_approve: tuple[int, ...] = Field((), exclude_if=lambda places: not places)
 
 
 class Draft:

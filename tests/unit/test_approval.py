@@ -16,7 +16,17 @@ from app.turns.control import Cancel, Decide, RingRun
 from app.turns.conversation import Conversation
 from app.turns.modes import Mode
 from app.turns.tool_calls import ToolCalls
-from app.turns.transcript import Approval, Resolution, ToolCall, ToolItem, ToolOutcome, Turn, TurnStatus, Verdict
+from app.turns.transcript import (
+    Approval,
+    Question,
+    Resolution,
+    ToolCall,
+    ToolItem,
+    ToolOutcome,
+    Turn,
+    TurnStatus,
+    Verdict,
+)
 from tests.support.fake_chat import FakeChat
 
 CALL = ToolCall(call_id="c1", name="pay", arguments='{"amount": 100}')
@@ -219,7 +229,7 @@ def test_an_old_turn_has_no_approvals() -> None:
 
 
 async def called(resolution: Resolution, *calls: ToolCall, tools: tuple[Tool, ...] = (pay,)) -> list[ToolItem]:
-    async def approve(_position: int, _call: ToolCall) -> Resolution:
+    async def approve(_position: int, _call: ToolCall, _question: Question | None) -> Resolution:
         return resolution
 
     running = ToolCalls(calls, by_name(*tools), max_result_chars=1000, approve=approve)
@@ -281,7 +291,7 @@ async def test_a_call_that_waits_for_approval_holds_up_no_other() -> None:
     """A call that waits takes no place: others run beside it, and it runs when it is approved."""
     decided, ran = asyncio.Event(), asyncio.Event()
 
-    async def approve(_position: int, _call: ToolCall) -> Resolution:
+    async def approve(_position: int, _call: ToolCall, _question: Question | None) -> Resolution:
         await decided.wait()
         return APPROVED
 
