@@ -2,9 +2,10 @@
 
 import asyncio
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -85,7 +86,7 @@ async def test_a_client_that_waits_no_more_stops_nothing(site: Site, chat: Chat,
     )
     told: list[str] = []
 
-    async def on_progress(_progress: float, _total: float | None, message: str | None) -> None:
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001 - so called
         told.append(message or "")
 
     async with client(site.url, mode) as mcp:
@@ -127,13 +128,13 @@ async def test_what_is_wrong_is_said(site: Site, chat: Chat, mode: str) -> None:
         assert "limit is" in await refused(mcp, "send_message", chat=chat.key, content="x" * 900_000)
         with pytest.raises(MCPError, match="There is no tool"):
             await mcp.call_tool("forget", {})
-        markup = await use(mcp, "send_message", chat=chat.key, content="<script>\ud83d</script>", wait_s=20)
+        markup = await use(mcp, "send_message", chat=chat.key, content="<script>alert(1)</script>", wait_s=20)
         assert markup["reply"][-1]["role"] == "assistant"
     [entry, *_] = await chat.entries()
-    assert entry["content"] == "<script>\ufffd</script>"
+    assert entry["content"] == "<script>alert(1)</script>"
 
 
-async def test_what_is_no_request_is_refused(site: Site, http: httpx.AsyncClient) -> None:
+async def test_what_is_no_request_is_refused(site: Site, http: httpx.AsyncClient, chat: Chat) -> None:
     """No JSON, wrong bytes, ten megabytes, another site, another method: a status each, and the server goes on."""
     url, accept = f"{site.url}/mcp", {"accept": "application/json, text/event-stream"}
     json_type = {"content-type": "application/json"}
@@ -145,22 +146,30 @@ async def test_what_is_no_request_is_refused(site: Site, http: httpx.AsyncClient
     assert await status(b"\xff\xfe{") == 400
     assert await status(b"[" * 100_000) == 400
     assert await status(json.dumps({**request, "method": 7}).encode()) == 400
-    assert await status(json.dumps(request | {"params": {"x": LARGE}}).encode()) == 413
+    with suppress(httpx.TransportError):  # the connection may be closed before all was sent
+        assert await status(json.dumps(request | {"params": {"x": LARGE}}).encode()) == 413
     assert await status(json.dumps(request).encode(), origin="http://evil.example") == 403
     assert await status(json.dumps(request).encode(), **{"content-type": "text/plain"}) == 415
     assert (await http.get(url, headers=accept)).status_code == 405
     assert (await http.request("DELETE", url)).status_code == 405
     assert await status(json.dumps(request).encode()) == 200
+    half = request | {"method": "tools/call", "params": {"name": "send_message", "arguments": {"chat": chat.key}}}
+    assert await status(json.dumps(half).replace('"}}', '", "content": "half \\ud83d"}}').encode()) == 200
+    await chat.idle()
+    assert (await chat.entries())[0]["content"] == "half \ufffd"
 
 
-async def test_chats_of_others(start_gateway: StartGateway, site: Site, http: httpx.AsyncClient) -> None:
+async def test_chats_of_others(start_gateway: StartGateway, http: httpx.AsyncClient) -> None:
     """With sign-in a client reaches its own chats only, without a token nothing; its first chat is its own."""
     url, _ = await start_gateway(WEB_TOKENS=f"alice:{ALICE},bob:{BOB}", OFFLINE_PACE_S="0")
     answer = await http.post(f"{url}/mcp", json={"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
     chat = f"alice:{uuid.uuid4().hex[:8]}"
     async with client(url, token=ALICE) as alice, client(url, token=BOB) as bob:
-        await use(alice, "send_message", chat=chat, content="secret", wait_s=20)
+        began = time.monotonic()
+        sent = await use(alice, "send_message", chat=chat, content="secret", wait_s=60)
+        assert sent["reply"]
+        assert time.monotonic() - began < 30  # the turn runs in another process than this gateway
         for tool, arguments in {
             "send_message": {"content": "x"},
             "get_status": {},

@@ -3,18 +3,20 @@
 Changes nothing: when nobody waits any more, the turn goes on.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, aclosing
 
 from starlette.requests import Request
 
 from app.live.events import CallStarted, ToolProgress, ToolStarted
+from app.live.hints import note_change
 from app.text import shorten
 from app.turns.protocol import HistoryEntry, Receipt
 from app.web.agui.following import Following
 from app.web.agui.goal import MessageAnswered
 from app.web.agui.stream import joined
+from app.web.gateway import gateway_of
+from app.web.waiting import first_of, reply_to
 from app.web.watch.events import StatusSeen, ViewEvent
 
 LOOK_BACK = 20  # turns; a message that waited long stands before newer ones
@@ -22,7 +24,7 @@ MAX_TOLD_CHARS = 300
 WANTS_APPROVAL = "waits for approval"
 
 Tell = Callable[[int, str], Awaitable[None]]
-Waiting = Callable[[Receipt, float], Awaitable[None]]
+Waiting = Callable[[Receipt, int], Awaitable[None]]
 
 
 async def wait_for_reply(request: Request, key: str, message_id: str, tell: Tell, held: AsyncExitStack) -> Waiting:
@@ -33,14 +35,11 @@ async def wait_for_reply(request: Request, key: str, message_id: str, tell: Tell
     happening = Happening()
     following = await joined(request, key, happening, held)
 
-    async def wait(receipt: Receipt, wait_s: float) -> None:
+    async def wait(receipt: Receipt, wait_s: int) -> None:
         happening.turn_id = receipt.turn_id
-        try:
-            async with asyncio.timeout(wait_s):
-                await following.begin(MessageAnswered(message_id, receipt.turn_id))
-                await _told(following, tell)
-        except TimeoutError:
-            return
+        await following.begin(MessageAnswered(message_id, receipt.turn_id))
+        note_change(key)  # the turn may run in another process, whose hints need not come here
+        await first_of(reply_to(gateway_of(request), key, message_id, wait_s), _told(following, tell))
 
     return wait
 
