@@ -47,7 +47,7 @@ async def bench_of(restate: RestateServer, llm: LLMServer, tmp_path: Path, **env
         await chat.close()
 
 
-async def waits(chat: Chat, count: int = 1) -> list[dict[str, Any]]:
+async def waits(chat: Chat, count: int = 1, *, timeout_s: float = 20) -> list[dict[str, Any]]:
     """Wait until so many calls wait for a person; return what the status shows of them."""
 
     async def waiting() -> list[dict[str, Any]]:
@@ -55,7 +55,7 @@ async def waits(chat: Chat, count: int = 1) -> list[dict[str, Any]]:
         assert len(approvals) == count, approvals
         return approvals
 
-    return await eventually(waiting)
+    return await eventually(waiting, timeout_s=timeout_s)
 
 
 async def decide(chat: Chat, approval: dict[str, Any], decision: str = "approve", **fields: object) -> dict[str, Any]:
