@@ -42,13 +42,15 @@ class Reply(Stored):
 class Answer(Stored):
     """The result of a call. `may_have_run` says of one that failed that nobody knows what it did.
 
-    With `needed` it is no result yet: the server wants to know something before it goes on.
+    With `needed` it is no result yet: the server wants to know something before it goes on. If `ended`, its turn was
+    cancelled meanwhile, as the cancellation that is on its way will say.
     """
 
     content: str
     failed: bool = False
     may_have_run: bool = False
     needed: InputNeeded | None = Field(None, exclude_if=lambda value: value is None)
+    ended: bool = Field(False, exclude_if=lambda value: not value)
 
 
 def text_of_result(content: Iterable[Any], structured: object, limit: int) -> str:

@@ -11,16 +11,15 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from app.durable import replaying, step
 from app.errors import CallUnknown, ToolFailed, UsageError
 from app.llm import Reply as LLMReply
 from app.llm import ToolSpec
 from app.mcp import get_mcp
-from app.mcp.answer import Answer, InputNeeded, Reply
+from app.mcp.answer import InputNeeded, Reply
+from app.mcp.calls import call_durably
 from app.mcp.names import server_of
 from app.text import shorten
 from app.tools.asking import ask_user
-from app.tools.progress import progress
 from app.tools.registry import MAX_QUOTED_CHARS, Called, Tool, tool
 
 MAX_ROUNDS = 10  # in which a server asks before it has done what it was called for
@@ -88,25 +87,15 @@ class ForeignTool(Tool):
         notes: list[str] = []
         reply: Reply | None = None
         for _ in range(MAX_ROUNDS):
-            answer = await self._step(given, reply)
+            answer = await call_durably(self.name, given, reply)
+            if answer.may_have_run:
+                raise CallUnknown(answer.content)
+            if answer.failed:
+                raise ToolFailed(answer.content)
             if answer.needed is None:
                 return Called(given, "".join([*notes, answer.content]))
             reply = await _replied(answer.needed, notes)
         raise ToolFailed(f"The MCP server of {self.name} has asked {MAX_ROUNDS} times, and gets no more answers.")
-
-    async def _step(self, given: dict[str, Any], reply: Reply | None) -> Answer:
-        again = replaying()  # the step below has begun before, and its result was never recorded if it begins again
-        tell = progress()
-
-        async def call() -> Answer:
-            return await get_mcp().call(self.name, given, again=again, progress=tell, reply=reply)
-
-        answer = await step(self.name, call, result_type=Answer, salvage=True)
-        if answer.may_have_run:
-            raise CallUnknown(answer.content)
-        if answer.failed:
-            raise ToolFailed(answer.content)
-        return answer
 
 
 async def _replied(needed: InputNeeded, notes: list[str]) -> Reply:
