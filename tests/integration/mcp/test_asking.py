@@ -1,6 +1,7 @@
 """Calls of MCP tools that a person has to do with: approved by a rule of the file, or asking in their middle."""
 
 import json
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,12 +14,13 @@ import pytest_asyncio
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed: pip install -r requirements-dev.txt")
 
 from tests.integration.mcp.conftest import Bench
+from tests.protocols.test_mcp_server import client, refused, use
 from tests.support.chat import Chat
 from tests.support.eventually import eventually
 from tests.support.llm_server import Call, LLMRequest, LLMServer, Plan, echo
 from tests.support.mcp_server import FORM
 from tests.support.mcp_servers import hostile, noted, settings_file
-from tests.support.process import local_http
+from tests.support.process import free_port, local_http
 from tests.support.restate_server import RestateServer
 from tests.support.service import Service
 
@@ -267,3 +269,30 @@ async def test_a_server_that_only_wants_to_be_called_again(desk: Bench) -> None:
     [(outcome, content)] = await results(desk.chat)
     assert (outcome, "has asked 10 times" in content) == ("failed", True)
     assert noted(desk.folder, "calls") == ["wait"] * 10
+
+
+# By our own MCP server
+
+
+async def test_an_agent_of_others_decides(restate: RestateServer, llm: LLMServer, tmp_path: Path) -> None:
+    """A client of our MCP server waits no longer than until something is asked, answers it, and gets the reply."""
+    port = free_port()
+    async with bench_of(restate, llm, tmp_path, WEB_PORT=str(port)) as desk, client(f"http://127.0.0.1:{port}") as mcp:
+        calls(desk, "ask", arguments="{}")
+        message = {"chat": desk.chat.key, "content": "work", "message_id": "m-1", "wait_s": 60}
+        began = time.monotonic()
+        first = await use(mcp, "send_message", **message)
+        assert time.monotonic() - began < 45
+        assert first["reply"] is None
+        [approval] = first["approvals"]
+        assert approval["question"]["message"] == FORM["message"]
+
+        ids = {"chat": desk.chat.key, "call_id": approval["call_id"], "approval_id": approval["approval_id"]}
+        assert "Wrong answer" in await refused(mcp, "resolve_approval", **ids, decision="approve", answer={"card": 1})
+        decided = await use(mcp, "resolve_approval", **ids, decision="approve", answer=VISA)
+        assert decided["result"] == "applied"
+        second = await use(mcp, "send_message", **message)
+        assert [line["role"] for line in second["reply"]] == ["assistant", "tool", "assistant"]
+        assert second["reply"][-1]["content"] == "Done."
+        assert second["approvals"] == []
+    assert len(noted(desk.folder, "asked")) == 2
