@@ -34,8 +34,8 @@ from app.text import shorten, words_of
 from app.turns.addresses import AGENT_SESSION, FORGET, PROBE, RUN, SETTLE, SETTLE_TURN
 from app.turns.approval.asking import approval_of
 from app.turns.calls.attempts import Attempts
-from app.turns.calls.head_start import Tell, head_starts
-from app.turns.compaction.view import View
+from app.turns.calls.head_start import head_starts
+from app.turns.compaction.view import Listener, View
 from app.turns.link import ChatLink
 from app.turns.memory import Memory, Remembered, last_writer, load_memory, memory_of, save_memory
 from app.turns.protocol import ProbeRequest, TurnRef, TurnResult, TurnStart
@@ -46,6 +46,7 @@ from app.turns.transcript import (
     Finish,
     Item,
     Message,
+    Question,
     Resolution,
     ToolCall,
     ToolItem,
@@ -53,6 +54,7 @@ from app.turns.transcript import (
     Undone,
     UserItem,
     message_history,
+    without_thoughts,
 )
 
 agent_session = VirtualObject(
@@ -67,9 +69,9 @@ ALL_TOOLS = AllTools(OFFERED)
 PROBE_TIME = timedelta(minutes=10)  # long, as each one leaves a trace at the run; a dead run shows within 10 ms
 
 
-async def ask_llm(view: View, items: Sequence[Item], tell: Tell) -> Reply:
+async def ask_llm(view: View, items: Sequence[Item], listener: Listener) -> Reply:
     """Ask the LLM to go on after `items`, with the tools that there are now."""
-    return await view.ask(items, await ALL_TOOLS.specs(), tell)
+    return ALL_TOOLS.ruled(await view.ask(items, await ALL_TOOLS.specs(), listener))
 
 
 head_starts.serve(ask_llm)
@@ -109,9 +111,8 @@ async def probe(ctx: ObjectSharedContext, request: ProbeRequest) -> None:
     over: list[RestateDurableFuture[Any]] = []
     while runs and timer not in over:
         over, _ = await wait_completed(timer, *runs)
-        for over_run in over:
-            if over_run in runs:
-                SETTLE_TURN.send(ctx, ctx.key(), runs.pop(over_run))
+        for over_run in filter(runs.__contains__, over):
+            SETTLE_TURN.send(ctx, ctx.key(), runs.pop(over_run))
 
 
 class TurnRun:
@@ -201,7 +202,7 @@ class TurnRun:
         return True
 
     def _memory_with_this_turn(self, *, interrupted: bool = False) -> Memory:
-        turn = Remembered(turn_id=self._start.turn_id, items=tuple(self._items), interrupted=interrupted)
+        turn = Remembered(turn_id=self._start.turn_id, items=without_thoughts(self._items), interrupted=interrupted)
         return self._memory.with_turn(turn, self._ctx.request().id, self._start.limits)
 
     async def _end_interrupted(self, status: TurnStatus) -> None:
@@ -249,8 +250,7 @@ class TurnRun:
         reply = await self._ask()
         if reply is None:
             return
-        said = shorten(reply.item.content, LOGGED_CHARS)
-        logger.info("Agent generated output for %s: %s %s", self._key, said, turn)
+        logger.info("Agent generated output for %s: %s %s", self._key, shorten(reply.item.content, LOGGED_CHARS), turn)
         calls = self._tool_calls_of(reply)
         try:
             await calls.run(concurrency=self._start.limits.tool_concurrency, skip=self._chat.steer)
@@ -291,12 +291,13 @@ class TurnRun:
             tell=partial(self._tell_tool, len(self._items)),
             progress=self._teller.progress,
             approve=partial(self._approve, len(self._items)),
+            to_approve=reply.to_approve,
             done=self._done.append,
         )
 
-    async def _approve(self, index: int, position: int, call: ToolCall) -> Resolution:
-        """Have call number `position` of the reply that will stand at `index` approved by a person."""
-        approval = approval_of(call, self._start.turn_id, self._chat.invocation_id, index, position)
+    async def _approve(self, index: int, position: int, call: ToolCall, question: Question | None) -> Resolution:
+        """Have call number `position` of the reply that will stand at `index` approved, or its question answered."""
+        approval = approval_of(call, self._start.turn_id, self._chat.invocation_id, index, position, question)
         return await self._chat.resolution_of(approval, self._start.limits.approval_timeout_s)
 
     def _tell_tool(self, index: int, step: ToolCall | ToolItem) -> None:
@@ -306,9 +307,9 @@ class TurnRun:
     def _keep(self, reply: Reply, results: list[ToolItem]) -> None:
         """Put a reply and the results of all its tool calls into the transcript, together."""
         self._answered = not reply.item.tool_calls and reply.item.finish not in (Finish.ABORTED, Finish.BROKEN)
-        if reply.item.content or reply.item.tool_calls:
+        if reply.item.content or reply.item.tool_calls or reply.item.thought:
             self._items += [reply.item, *results]
-            self._chat.add(reply.item, *results)
+            self._chat.add(reply.item.shown, *results)
 
     def _hear(self, messages: tuple[Message, ...]) -> None:
         """Put messages that came meanwhile where the next iteration sees them."""

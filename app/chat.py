@@ -27,8 +27,9 @@ from app.turns.arriving.messages import receive
 from app.turns.compaction.keeping import offer_summaries
 from app.turns.conversation import Conversation
 from app.turns.effects import carry_out, send_probe
-from app.turns.history import Look, LookRequest, status_of, view_of
 from app.turns.protocol import Receipt, TurnRef
+from app.turns.reading import protocol as reading
+from app.turns.reading.history import Look, LookRequest, status_of, view_of
 from app.turns.rollback.rules import RollbackPreview
 from app.turns.store import (
     SESSION_KEY,
@@ -86,7 +87,7 @@ async def process_user_message(ctx: ObjectContext, message: protocol.UserMessage
 
 
 @handler(chat_service, kind="shared")
-async def get_chat_history(ctx: ObjectSharedContext, request: protocol.HistoryRequest) -> protocol.History:
+async def get_chat_history(ctx: ObjectSharedContext, request: reading.HistoryRequest) -> reading.History:
     """Show the last turns of the chat, oldest first; `before_turn` and `limit` (in turns) page back."""
     conversation = await load(ctx)
     page = await load_page(ctx, conversation, request)
@@ -95,7 +96,7 @@ async def get_chat_history(ctx: ObjectSharedContext, request: protocol.HistoryRe
 
 
 @handler(chat_service, kind="shared")
-async def get_status(ctx: ObjectSharedContext) -> protocol.ChatStatus:
+async def get_status(ctx: ObjectSharedContext) -> reading.ChatStatus:
     """Show the mode of the chat, its open turns, and the messages that wait, with their ids."""
     conversation = await load(ctx)
     # A chat that somebody looks at does not stand still.
@@ -179,12 +180,12 @@ async def hold_queued_message(ctx: ObjectContext, request: waiting.MessageReques
 @handler(chat_service)
 async def resolve_approval(ctx: ObjectContext, request: approval.ResolveRequest) -> approval.ResolveAnswer:
     """Approve or reject a tool call that waits for it; `get_status` shows its ids. `arguments` replace those that the
-    LLM wrote. Sent again, it changes nothing."""
+    LLM wrote; `answer` is for a call that asks a question. Sent again, it changes nothing."""
     conversation = await load(ctx)
     if (waits := conversation.waiting_approval(request)) is None:
         send_probe(ctx, conversation.session.open)
         return settled_before(await load_turn(ctx, conversation, turn_of(request.approval_id)), request)
-    answer = conversation.resolve_approval(waits, resolution_of(request, OFFERED.get(waits.name)))
+    answer = conversation.resolve_approval(waits, resolution_of(request, OFFERED.get(waits.name), waits.question))
     conversation.heal()
     await _commit(ctx, conversation)
     return answer

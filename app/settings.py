@@ -69,6 +69,9 @@ class Settings(BaseSettings):
         None, description="Key for the LLM server; without it and `OPENAI_BASE_URL` the offline model answers"
     )
     openai_base_url: str | None = Field(None, description="Base URL of an OpenAI-compatible LLM server")
+    openai_api: Literal["chat", "responses"] = Field(
+        "chat", description="How the LLM server is asked: by Chat Completions, or by the Responses API"
+    )
     openai_model: str = Field("gpt-4o-mini", description="Model name sent to the LLM server")
     llm_timeout_s: float = Field(60, gt=0, description="Longest silence of the LLM server before a call is given up")
     llm_attempts: PositiveInt = Field(4, description="Attempts at an LLM call that meets 429, 5xx or a broken stream")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from reprlib import Repr
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticSerializationError
 from pydantic_core import to_json as json_of
 
@@ -19,6 +19,9 @@ _SHOWN_CHARS = 80
 # How a value is quoted in a sentence. A list of four million numbers is not first written out and then cut.
 _brief = Repr()
 _brief.maxlevel, _brief.maxlist, _brief.maxdict, _brief.maxstring = 3, 10, 6, _SHOWN_CHARS
+
+
+Absent = Field(None, exclude_if=lambda value: value is None)  # left out of an answer when it does not apply
 
 
 class Stored(BaseModel):

@@ -44,6 +44,15 @@ class TextAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class ThoughtAdded:
+    """What the LLM of a running call thinks. `offset` counts the characters of thought before it."""
+
+    text_id: TextId
+    offset: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallEnded:
     """An LLM call is over: complete, failed, or aborted. Its text, if it is kept, is in the record soon."""
 
@@ -84,4 +93,4 @@ class Resync:
     """Events were lost, as they came faster than they were taken. All that runs now is told again after this."""
 
 
-LiveEvent = ChatChanged | CallStarted | TextAdded | CallEnded | ToolStarted | ToolProgress | ToolEnded
+LiveEvent = ChatChanged | CallStarted | TextAdded | ThoughtAdded | CallEnded | ToolStarted | ToolProgress | ToolEnded

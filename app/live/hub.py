@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
-from app.live.events import CallStarted, ChatChanged, LiveEvent, Resync, TextAdded, ToolStarted
+from app.live.events import CallStarted, ChatChanged, LiveEvent, Resync, TextAdded, ThoughtAdded, ToolStarted
 from app.live.feed import Feed, Reader
 from app.live.running import Running
 
@@ -67,7 +67,7 @@ class LocalHub:
                 return
             channel = self._channels[key] = _Channel(self._max_chars)
         channel.publish(event)
-        if not isinstance(event, TextAdded):
+        if not isinstance(event, TextAdded | ThoughtAdded):
             self._note_use(key, channel)
 
     @asynccontextmanager

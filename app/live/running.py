@@ -4,6 +4,7 @@ Pure: no I/O. Events may come twice, late or not at all: what it passes on has n
 """
 
 from dataclasses import replace
+from typing import Generic, TypeVar
 
 from app.live.events import (
     CallEnded,
@@ -11,24 +12,27 @@ from app.live.events import (
     LiveEvent,
     TextAdded,
     TextId,
+    ThoughtAdded,
     ToolEnded,
     ToolProgress,
     ToolStarted,
 )
 
+P = TypeVar("P", TextAdded, ThoughtAdded)
+
 
 class Running:
-    """The newest LLM call, over or not, with its text and the tools that it asked for and that run.
+    """The newest LLM call, over or not, with its text, its thoughts, and the tools that it asked for and that run.
 
-    `max_chars` bounds the text; what is beyond it is not passed on.
+    `max_chars` bounds the text, and the thoughts; what is beyond it is not passed on.
     """
 
     def __init__(self, max_chars: int) -> None:
         self._max_chars = max_chars
         self._call: CallStarted | None = None
         self._ended = True
-        self._texts: list[str] = []
-        self._chars = 0
+        self._text: _Pieces[TextAdded] = _Pieces(max_chars)
+        self._thought: _Pieces[ThoughtAdded] = _Pieces(max_chars)
         self._tools: dict[str, ToolStarted] = {}
         self._progress: dict[str, ToolProgress] = {}
 
@@ -46,7 +50,9 @@ class Running:
         """Take an event and return what is news in it."""
         match event:
             case TextAdded():
-                return self._add(event)
+                return self._text.add(event) if self._is_of_call(event) else ()
+            case ThoughtAdded():
+                return self._thought.add(event) if self._is_of_call(event) else ()
             case CallStarted():
                 return self._start(event)
             case CallEnded(text_id):
@@ -69,7 +75,7 @@ class Running:
     def clear(self) -> tuple[LiveEvent, ...]:
         """Forget all, and return what is news in that."""
         news = self.end()
-        self._call, self._texts, self._chars = None, [], 0
+        self._call, self._text, self._thought = None, _Pieces(self._max_chars), _Pieces(self._max_chars)
         self._tools, self._progress = {}, {}
         return news
 
@@ -78,9 +84,10 @@ class Running:
         told: list[LiveEvent] = []
         if self._call is not None:
             told.append(self._call)
-            if self._texts:
-                self._texts = ["".join(self._texts)]
-                told.append(TextAdded(self._call.text_id, 0, self._texts[0]))
+            if thought := self._thought.joined():
+                told.append(ThoughtAdded(self._call.text_id, 0, thought))
+            if text := self._text.joined():
+                told.append(TextAdded(self._call.text_id, 0, text))
             if self._ended:
                 told.append(CallEnded(self._call.text_id))
         return [*told, *self._tools.values(), *self._progress.values()]
@@ -92,18 +99,8 @@ class Running:
         self._call, self._ended = event, False
         return (*before, event)
 
-    def _add(self, event: TextAdded) -> tuple[LiveEvent, ...]:
-        if self._call is None or event.text_id != self._call.text_id or event.offset > self._chars or self._ended:
-            return ()
-        if event.offset < self._chars:
-            event = replace(event, offset=self._chars, text=event.text[self._chars - event.offset :])
-        if self._chars + len(event.text) > self._max_chars:
-            event = replace(event, text=event.text[: self._max_chars - self._chars])
-        if not event.text:
-            return ()
-        self._texts.append(event.text)
-        self._chars += len(event.text)
-        return (event,)
+    def _is_of_call(self, event: TextAdded | ThoughtAdded) -> bool:
+        return self._call is not None and event.text_id == self._call.text_id and not self._ended
 
     def _start_tool(self, event: ToolStarted) -> tuple[LiveEvent, ...]:
         if event.call_id in self._tools:
@@ -126,3 +123,31 @@ class Running:
             return ()
         self._progress.pop(event.call_id, None)
         return (event,)
+
+
+class _Pieces(Generic[P]):
+    """A text of a call, as it comes in pieces: `max_chars` of it."""
+
+    def __init__(self, max_chars: int) -> None:
+        self._max_chars = max_chars
+        self._texts: list[str] = []
+        self._chars = 0
+
+    def add(self, event: P) -> tuple[P, ...]:
+        """Take a piece and return what is news in it."""
+        if event.offset > self._chars:
+            return ()
+        if event.offset < self._chars:
+            event = replace(event, offset=self._chars, text=event.text[self._chars - event.offset :])
+        if self._chars + len(event.text) > self._max_chars:
+            event = replace(event, text=event.text[: self._max_chars - self._chars])
+        if not event.text:
+            return ()
+        self._texts.append(event.text)
+        self._chars += len(event.text)
+        return (event,)
+
+    def joined(self) -> str:
+        """Return the text so far."""
+        self._texts = ["".join(self._texts)] if self._texts else []
+        return self._texts[0] if self._texts else ""

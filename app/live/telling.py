@@ -9,7 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from app.live import get_hub
-from app.live.events import CallEnded, CallStarted, LiveEvent, TextAdded, TextId, ToolEnded, ToolProgress, ToolStarted
+from app.live.events import (
+    CallEnded,
+    CallStarted,
+    LiveEvent,
+    TextAdded,
+    TextId,
+    ThoughtAdded,
+    ToolEnded,
+    ToolProgress,
+    ToolStarted,
+)
 from app.turns.transcript import ToolCall, ToolItem
 
 logger = logging.getLogger("live")
@@ -24,23 +34,16 @@ class Teller:
         self._publish = get_hub().publish
 
     @contextmanager
-    def call(self, index: int, read: tuple[str, ...]) -> Iterator[Callable[[str], None]]:
-        """Tell of an LLM call, for as long as it runs, and of each text that the yielded function is given.
+    def call(self, index: int, read: tuple[str, ...]) -> Iterator["TextTeller"]:
+        """Tell of an LLM call, for as long as it runs, and of all that what is yielded is given.
 
         `index` is where the reply will stand in the transcript, `read` what the LLM sees for the first time. For the
         action of a step: one that runs again is another attempt.
         """
         text_id = TextId(self._turn_id, index, secrets.token_hex(4))
-        offset = 0
-
-        def add(text: str) -> None:
-            nonlocal offset
-            self._tell(TextAdded(text_id, offset, text))
-            offset += len(text)
-
         self._tell(CallStarted(text_id, read))
         try:
-            yield add
+            yield TextTeller(self._tell, text_id)
         finally:
             self._tell(CallEnded(text_id))
 
@@ -64,3 +67,21 @@ class Teller:
             self._publish(self._key, event)
         except Exception:  # whatever is wrong with watching, the turn goes on
             logger.exception("Bug in the stream of a chat")
+
+
+class TextTeller:
+    """Tells of each piece of text that it is called with, and of each piece of `thought`."""
+
+    def __init__(self, tell: Callable[[LiveEvent], None], text_id: TextId) -> None:
+        self._tell = tell
+        self._text_id = text_id
+        self._chars = self._thought_chars = 0
+
+    def __call__(self, text: str) -> None:
+        self._tell(TextAdded(self._text_id, self._chars, text))
+        self._chars += len(text)
+
+    def thought(self, text: str) -> None:
+        """Tell what the LLM thinks."""
+        self._tell(ThoughtAdded(self._text_id, self._thought_chars, text))
+        self._thought_chars += len(text)

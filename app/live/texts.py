@@ -4,28 +4,35 @@ Pure: no I/O.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TypeVar
 
-from app.live.events import TextAdded
+from app.live.events import TextAdded, ThoughtAdded
 
 E = TypeVar("E")
+Piece = TextAdded | ThoughtAdded
 
 
-def joined(events: Iterable[E]) -> list[E | TextAdded]:
-    """Return events, with pieces of a text that follow one another as one."""
-    told: list[E | TextAdded] = []
-    pieces: list[TextAdded] = []
+def joined(events: Iterable[E]) -> list[E | Piece]:
+    """Return events, with pieces of a text or of a thought that follow one another as one."""
+    told: list[E | Piece] = []
+    pieces: list[Piece] = []
     for event in events:
-        if pieces and not (isinstance(event, TextAdded) and event.text_id == pieces[0].text_id):
+        piece = event if isinstance(event, TextAdded | ThoughtAdded) else None
+        if pieces and not (piece is not None and _same_text(pieces[0], piece)):
             told.append(_one(pieces))
             pieces = []
-        if isinstance(event, TextAdded):
-            pieces.append(event)
+        if piece is not None:
+            pieces.append(piece)
         else:
             told.append(event)
     return [*told, _one(pieces)] if pieces else told
 
 
-def _one(pieces: list[TextAdded]) -> TextAdded:
+def _same_text(one: Piece, other: Piece) -> bool:
+    return type(one) is type(other) and one.text_id == other.text_id
+
+
+def _one(pieces: list[Piece]) -> Piece:
     first = pieces[0]
-    return first if len(pieces) == 1 else TextAdded(first.text_id, first.offset, "".join(p.text for p in pieces))
+    return first if len(pieces) == 1 else replace(first, text="".join(piece.text for piece in pieces))

@@ -15,6 +15,7 @@ from app.live.events import (
     LiveEvent,
     TextAdded,
     TextId,
+    ThoughtAdded,
     ToolEnded,
     ToolProgress,
     ToolStarted,
@@ -23,9 +24,9 @@ from app.live.texts import joined
 
 _KINDS = {
     kind.__name__: kind
-    for kind in (ChatChanged, CallStarted, TextAdded, CallEnded, ToolStarted, ToolProgress, ToolEnded)
+    for kind in (ChatChanged, CallStarted, TextAdded, ThoughtAdded, CallEnded, ToolStarted, ToolProgress, ToolEnded)
 }
-_OF_A_TEXT = (CallStarted, TextAdded, CallEnded, ToolStarted)
+_OF_A_TEXT = (CallStarted, TextAdded, ThoughtAdded, CallEnded, ToolStarted)
 
 
 def written(events: Sequence[LiveEvent]) -> str:

@@ -9,7 +9,7 @@ import httpx2
 from openai import AsyncOpenAI
 
 from app.llm.client import LLM, CallLimits, tame
-from app.llm.offline import OfflineTransport
+from app.llm.offline.model import OfflineTransport
 from app.llm.reply import Failure, Reply
 from app.llm.wire import ToolSpec
 from app.settings import Settings, get_settings
@@ -48,4 +48,10 @@ def connect(settings: Settings) -> LLM:
         max_connections=settings.llm_max_connections,
         max_retry_after_s=settings.llm_max_retry_after_s,
     )
-    return LLM(client, model=settings.openai_model, instructions=settings.instructions, limits=limits)
+    return LLM(
+        client,
+        model=settings.openai_model,
+        instructions=settings.instructions,
+        limits=limits,
+        responses=settings.openai_api == "responses" and not offline,  # the offline model speaks Chat Completions
+    )

@@ -21,6 +21,7 @@ class _Call:
         self.call_id = call_id
         self.name = ""
         self._arguments: list[str] = []
+        self.extra: object = None  # what the server wants back with the call, unread: Gemini's signature of its thought
 
     @property
     def arguments(self) -> str:
@@ -71,6 +72,7 @@ class CallDrafts:
         call = self._call_of(delta.get("index"), call_id, name, arguments)
         call.call_id = call.call_id or call_id
         call.add(name, arguments)
+        call.extra = delta.get("extra_content") or call.extra
         self.chars += len(name) + len(arguments)
 
     def result(self) -> tuple[ToolCall, ...]:
@@ -84,6 +86,11 @@ class CallDrafts:
             ids.add(call_id)
             calls.append(ToolCall(call_id=call_id, name=clean(call.name), arguments=clean(call.arguments)))
         return tuple(calls)
+
+    def extra(self) -> dict[str, object]:
+        """Return what the server wants back with its calls, by the id that `result` gives each."""
+        pairs = zip(self.result(), self._calls, strict=True)
+        return {call.call_id: draft.extra for call, draft in pairs if draft.extra}
 
     def _call_of(self, index: object, call_id: str, name: str, arguments: str) -> _Call:
         """Return the call that a fragment goes on with, a fresh one if it starts one."""

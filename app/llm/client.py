@@ -1,26 +1,30 @@
-"""The client of the LLM: one streamed Chat Completions request per call.
+"""The client of the LLM: one streamed request per call, of Chat Completions or the Responses API.
 
-Never retries: retries are durable, and made by who calls it.
+Never retries: retries are durable, and made by who calls it. Only what a server refuses to read it asks without, once.
 """
 
 import asyncio
+import hashlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
 
 import httpx2
-from openai import AsyncOpenAI, OpenAIError
+from openai import APIStatusError, AsyncOpenAI, OpenAIError
 
 from app.errors import LLMError, LLMUnavailable, ReplyTooLong
+from app.llm.chat_api import ChatRequest
+from app.llm.draft import Draft, Tell
 from app.llm.failures import LOSING_REDIRECTS, REDIRECTED_TO, Endpoint, place_of, reported_error, to_llm_error
+from app.llm.manners import Manners
 from app.llm.pace import Pace
-from app.llm.reply import Draft, Reply
+from app.llm.reply import Reply
+from app.llm.responses_api import ResponsesRequest
 from app.llm.sse import Event, EventStream
-from app.llm.wire import ToolSpec, to_messages, to_tools
+from app.llm.wire import ToolSpec
 from app.turns.transcript import Item
 
 logger = logging.getLogger("llm")
@@ -52,11 +56,15 @@ class CallLimits:
 class LLM:
     """An LLM behind an OpenAI-compatible server. Belongs to one event loop."""
 
-    def __init__(self, client: AsyncOpenAI, *, model: str, instructions: str, limits: CallLimits) -> None:
+    def __init__(
+        self, client: AsyncOpenAI, *, model: str, instructions: str, limits: CallLimits, responses: bool = False
+    ) -> None:
         self._client = client
         self._model = model
         self._instructions = instructions
         self._limits = limits
+        self._request = ResponsesRequest if responses else ChatRequest
+        self._manners = Manners()
         self._pace = Pace()
         self._places = asyncio.Semaphore(limits.max_connections)
         address = client.base_url.copy_with(userinfo=b"", query=None)  # its other parts may be secret
@@ -66,31 +74,35 @@ class LLM:
             secret=client.api_key,
             max_retry_after_s=limits.max_retry_after_s,
         )
+        maker = f"{self._request.__name__} {address} {model}"
+        self._maker = hashlib.blake2b(maker.encode(), digest_size=8).hexdigest()
 
     async def complete(
         self,
         items: Sequence[Item],
         tools: Sequence[ToolSpec] = (),
-        on_text: Callable[[str], None] | None = None,
+        on_text: Tell | None = None,
+        on_thought: Tell | None = None,
     ) -> Reply:
         """Ask the LLM to go on after `items` and return its reply.
 
-        `on_text` is given each piece of text as it arrives and must not raise.
+        `on_text` is given each piece of text as it arrives, `on_thought` what the LLM thinks; they must not raise.
         When the awaiting task is cancelled, the request is aborted at once and the reply is what had arrived, with
         `finish` ABORTED. A reply that was complete by then stays complete. The cancellation is swallowed, but stays
         visible as `Task.cancelling()`.
         Errors: LLMUnavailable, LLMRejected, ReplyTooLong. Each says what happened in a sentence for the user of the
         chat, and has the text that had arrived.
         """
-        request = self._request(items, tools)
-        draft = Draft()
+        request = self._request(items, tools, self._instructions, manners=self._manners, maker=self._maker)
+        draft = request.draft(on_thought, self._limits.max_reply_chars)
         try:
-            async with self._place(), asyncio.timeout(SILENCES * self._limits.timeout_s) as patience:
-                create = self._client.chat.completions.with_streaming_response.create
-                async with create(**request) as answer:
-                    network = answer.http_response.extensions.get("network_stream")
-                    with self._pace.reading(network, lambda: draft.finished):
-                        await self._read(answer.http_response, draft, patience, on_text)
+            async with (
+                self._place(),
+                asyncio.timeout(SILENCES * self._limits.timeout_s) as patience,
+                self._answer(request, items, tools) as answer,
+            ):
+                with self._pace.reading(answer.extensions.get("network_stream"), lambda: draft.finished):
+                    await self._read(answer, draft, patience, on_text)
             return draft.complete()
         except asyncio.CancelledError:
             return draft.abort()
@@ -98,7 +110,7 @@ class LLM:
         except (LLMError, OpenAIError, httpx2.HTTPError, TimeoutError, ValueError, RecursionError) as exc:
             if draft.finished and not isinstance(exc, ReplyTooLong):
                 return draft.complete()
-            error = to_llm_error(exc, self._endpoint, begun=draft.chars > 0)
+            error = to_llm_error(exc, self._endpoint, begun=draft.begun)
             logger.warning("LLM call failed at %s: %s", place_of(exc, self._endpoint), error.message)
             error.text = draft.text[: self._limits.max_reply_chars]
             raise error from exc
@@ -112,6 +124,24 @@ class LLM:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    @asynccontextmanager
+    async def _answer(
+        self, request: ChatRequest | ResponsesRequest, items: Sequence[Item], tools: Sequence[ToolSpec]
+    ) -> AsyncIterator[httpx2.Response]:
+        """Hold the answer to a request; what the server refuses in it is left out, from then on."""
+        async with AsyncExitStack() as held:
+            while True:
+                try:
+                    answer = await held.enter_async_context(request.open(self._client, self._model))
+                except APIStatusError as refusal:
+                    held_back = request.thoughts_held_back
+                    if not self._manners.learn(refusal, request.sent, thoughts_held_back=held_back):
+                        raise
+                    request = self._request(items, tools, self._instructions, manners=self._manners, maker=self._maker)
+                else:
+                    break
+            yield answer.http_response
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
@@ -134,7 +164,7 @@ class LLM:
         answer: httpx2.Response,
         draft: Draft,
         patience: asyncio.Timeout,
-        on_text: Callable[[str], None] | None,
+        on_text: Tell | None,
     ) -> None:
         """Read the answer into `draft`, until its end or until `patience` with what is no chunk is over."""
         limit = self._limits.max_reply_chars
@@ -148,7 +178,7 @@ class LLM:
                 patience.reschedule(asyncio.get_running_loop().time() + self._patience_s(draft))
             bytes_left -= len(data)
             if bytes_left < 0:
-                raise self._endpoint.not_understood("megabytes of no text", begun=draft.chars > 0)
+                raise self._endpoint.not_understood("megabytes of no text", begun=draft.begun)
         self._take(events.close(), draft, tell)
         if text := draft.close():
             tell(text)
@@ -159,7 +189,7 @@ class LLM:
             return GOODBYE_S
         return REST_S if draft.finished else SILENCES * self._limits.timeout_s
 
-    def _take(self, events: Iterator[Event], draft: Draft, tell: Callable[[str], object]) -> bool:
+    def _take(self, events: Iterator[Event], draft: Draft, tell: Tell) -> bool:
         """Put events into the draft and return whether there were any."""
         taken = False
         for event in events:
@@ -180,29 +210,16 @@ class LLM:
         for chunk in _chunks_of(event.data):
             if error := reported_error(chunk, event.name, self._endpoint):
                 raise error
-            if event.document and not (isinstance(chunk, dict) and "choices" in chunk):
+            if event.document and not (isinstance(chunk, dict) and draft.document_sign in chunk):
                 raise self._endpoint.no_llm_server("JSON that is no answer")
             text += draft.add(chunk)
-        draft.done = event.document  # a document is all there is
+        draft.done = draft.done or event.document  # a document is all there is
         if draft.chars > self._limits.max_reply_chars:
             raise ReplyTooLong(
                 f"The answer of the LLM was cut off at {self._limits.max_reply_chars} characters (MAX_REPLY_CHARS); "
                 "send a message to go on."
             )
         return text
-
-    def _request(self, items: Sequence[Item], tools: Sequence[ToolSpec]) -> dict[str, Any]:
-        body: dict[str, Any] = {"messages": to_messages(items, self._instructions)}
-        if tools:  # servers refuse an empty list
-            body["tools"] = to_tools(tools)
-        return {
-            "model": self._model,
-            "messages": (),
-            "stream": True,
-            "stream_options": {"include_usage": True},
-            # The SDK walks `messages` by their types, 0.15 ms for each (measured); `extra_body` replaces it, unwalked.
-            "extra_body": body,
-        }
 
 
 def _chunks_of(data: str) -> list[object]:

@@ -27,6 +27,7 @@ MIN_SECRET_CHARS = 8  # shorter keys are words, like the "none" or "test" of a s
 _PASSING = {408, 409, 425, 429}  # of the 4xx
 _TOO_LONG = ("context_length", "context length", "context window", "maximum context", "prompt is too long")
 _NO_CREDIT = ("insufficient_quota", "billing_hard_limit", "insufficient credit", "insufficient balance")
+_OUR_FAULT = ("invalid_request", "badrequest", "context_length_exceeded", "invalid_prompt", "policy")
 _WORDS = ("message", "msg", "detail", "error", "title", "reason")  # where servers put what they have to say
 
 IN_LOG = "The log of the service has the address."
@@ -98,8 +99,9 @@ def reported_error(chunk: object, event: str, endpoint: Endpoint) -> LLMError | 
     """Return our error for an error that the server reports within an answer of status 200, None if it reports none."""
     if not isinstance(chunk, dict):
         return _from_answer(chunk, 500, {}, endpoint) if event == "error" else None
-    reported = chunk.get("error")
-    if not reported and (event == "error" or chunk.get("object") == "error" or _only_talks(chunk)):
+    response = chunk.get("response")  # of the Responses API
+    reported = chunk.get("error") or (response.get("error") if isinstance(response, dict) else None)
+    if not reported and ("error" in (event, chunk.get("type")) or chunk.get("object") == "error" or _only_talks(chunk)):
         reported = chunk
     if not reported:
         reported = next((error for error in map(_error_of_choice, _choices(chunk)) if error), None)
@@ -201,7 +203,7 @@ def _status_in(report: Mapping[str, Any]) -> int:
         if len(code) == 3 and code.isdecimal() and 400 <= int(code) < 600:
             return int(code)
     kind = f"{report.get('type')} {report.get('code')}".lower()
-    if "invalid_request" in kind or "badrequest" in kind or "context_length_exceeded" in kind:
+    if any(sign in kind for sign in _OUR_FAULT):
         return 400
     return 429 if "rate_limit" in kind else 500
 

@@ -4,7 +4,7 @@ Pure: no I/O. Strict servers accept what it writes, whatever the items are. `tur
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,12 @@ class ToolSpec:
     parameters: dict[str, Any]
 
 
-def to_messages(items: Sequence[Item], instructions: str) -> list[WireMessage]:
+def to_messages(
+    items: Sequence[Item], instructions: str, given_back: Callable[[AssistantItem], WireMessage] | None = None
+) -> list[WireMessage]:
     """Return the messages of a request: `instructions` as the system prompt, then what `items` say.
+
+    `given_back` returns the fields that a reply of the LLM has besides; `calls` in it are fields of its calls, by id.
 
     Shapes: calls and results are paired. User and assistant alternate: adjacent texts become one message, joined by a
     blank line. The last message is always for the LLM to answer, a user text or a tool result.
@@ -43,6 +47,8 @@ def to_messages(items: Sequence[Item], instructions: str) -> list[WireMessage]:
         message = _to_message(item)
         if message is None:
             continue
+        if given_back is not None and isinstance(item, AssistantItem):
+            _give_back(message, given_back(item))
         if _same_voice(messages[-1], message):
             messages[-1] = _joined(messages[-1], message)
         else:
@@ -76,6 +82,14 @@ def _to_message(item: Item) -> WireMessage | None:
             mark = _MARKS.get(item.finish)
             return {"role": "assistant", "content": f"{text}\n{mark}" if mark else text}
     return None
+
+
+def _give_back(message: WireMessage, fields: WireMessage) -> None:
+    extras = fields.pop("calls", {})
+    for call in message.get("tool_calls", ()):
+        if call["id"] in extras:
+            call["extra_content"] = extras[call["id"]]
+    message.update(fields)
 
 
 def _to_call(call: ToolCall) -> WireMessage:

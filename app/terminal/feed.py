@@ -10,7 +10,7 @@ from typing import Any, Literal
 from app.text import printable, shorten
 
 Json = dict[str, Any]
-Kind = Literal["user", "answer", "tool", "note", "error"]
+Kind = Literal["user", "answer", "thought", "tool", "note", "error"]
 Place = tuple[int, int]  # turn, and place in its transcript
 
 _SHOWN_CHARS = 200  # of arguments and results
@@ -47,6 +47,8 @@ class ChatFeed:
         self.status: Json | None = None
         self._running: Running | None = None
         self._texts: dict[Place, str] = {}  # what was shown of texts that are not in the record
+        self._thoughts: dict[str, list[str]] = {}  # what runs, by message id
+        self._thought: set[Place] = set()
         self._shown: set[Place] = set()
         self._calls: set[tuple[Place, str]] = set()
         self._results: set[tuple[Place, str]] = set()
@@ -99,6 +101,10 @@ class ChatFeed:
             case {"type": "TEXT_MESSAGE_END", "messageId": message_id}:
                 ours = self._running is not None and self._running.message_id == message_id
                 return list(self._end_text()) if ours else []
+            case {"type": "REASONING_MESSAGE_CONTENT", "messageId": message_id, "delta": delta}:
+                self._thoughts.setdefault(message_id, []).append(delta)
+            case {"type": "REASONING_MESSAGE_END", "messageId": message_id}:
+                return list(self._end_thought(message_id))
             case {"type": "TOOL_CALL_START", "toolCallId": call_id, "toolCallName": name}:
                 place = place_of(str(event.get("parentMessageId")))
                 if place is not None and place not in self._shown:
@@ -121,7 +127,8 @@ class ChatFeed:
             self._running, self._last_turn = None, 0
             self._texts.clear()
             self._asked.clear()
-            for seen in (self._shown, self._calls, self._results, self._closed):
+            self._thoughts.clear()
+            for seen in (self._thought, self._shown, self._calls, self._results, self._closed):
                 seen.clear()
             yield Line("note", "This chat was forgotten.")
 
@@ -156,6 +163,13 @@ class ChatFeed:
         if running.line:
             yield _answer(running.line)
 
+    def _end_thought(self, message_id: str) -> Iterator[Line]:
+        """Show the beginning of what the model thought; the record and the page have all of it."""
+        place, thought = place_of(message_id), "".join(self._thoughts.pop(message_id, ()))
+        if place is not None and place not in self._shown and thought.strip():
+            self._thought.add(place)
+            yield _thought(thought)
+
     def _on_turn(self, turn: Json) -> Iterator[Line]:
         turn_id, closed = turn["turn_id"], turn["status"] not in _OPEN
         if self._last_turn and turn_id > self._last_turn + 1:
@@ -188,6 +202,8 @@ class ChatFeed:
             if self._running is not None and self._running.place == place:
                 yield from self._end_text()
             self._shown.add(place)
+            if (thought := entry.get("reasoning")) and place not in self._thought:
+                yield _thought(thought)
             yield from self._answer(self._texts.pop(place, ""), entry["content"])
             if entry["partial"]:
                 yield Line("note", "(cut off here)")
@@ -228,6 +244,7 @@ def lines_of(entries: list[Json]) -> list[Line]:
             case "user":
                 lines.append(Line("user", _said(entry) + waits))
             case "assistant":
+                lines += [_thought(entry["reasoning"])] if entry.get("reasoning") else []
                 lines += [_answer(line) for line in entry["content"].split("\n") if entry["content"]]
                 calls = entry.get("tool_calls") or ()
                 lines += [Line("tool", f"  · {_short(call['name'])} {_short(call['arguments'])}") for call in calls]
@@ -263,6 +280,10 @@ def _ending(turn: Json) -> Iterator[Line]:
 
 def _answer(line: str) -> Line:
     return Line("answer", printable(line.removesuffix("\r"), keep="\t"))
+
+
+def _thought(text: str) -> Line:
+    return Line("thought", f"  ~ {_short(text)}")
 
 
 def _short(text: str) -> str:

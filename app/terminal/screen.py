@@ -26,6 +26,7 @@ _LIVE_LINES = 8  # of the line that is being written
 _STYLE = Style.from_dict(
     {
         "user": "bold",
+        "thought": "ansibrightblack italic",
         "tool": "ansibrightblack",
         "note": "ansibrightblack italic",
         "error": "ansired",

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from app.turns.modes import Mode
 from app.turns.protocol import MemoryRef
-from app.turns.transcript import ChatAgent, Message, Resolution, Turn, TurnStatus
+from app.turns.transcript import ChatAgent, Message, Resolution, Turn, TurnStatus, Usage
 from app.values import Stored
 
 
@@ -78,7 +78,7 @@ class Session(Stored):
 
     `memory` is what AgentSession has in memory when no turn is open, None if that is not known. `received` counts the
     messages, `held` are those that wait for `resume`, in order. `agents` are those that the chat has started. `summary`
-    is there once one was asked for.
+    is there once one was asked for. `usage` is that of all turns, also of closed ones.
     """
 
     last_turn_id: int = 0
@@ -92,6 +92,7 @@ class Session(Stored):
     agents: tuple[ChatAgent, ...] = Field((), exclude_if=lambda agents: not agents)
     agent_messages: AgentMessages | None = Field(None, exclude_if=lambda messages: messages is None)
     summary: SummaryState | None = Field(None, exclude_if=lambda summary: summary is None)
+    usage: Usage = Field(Usage(), exclude_if=lambda usage: not usage.calls)
 
     @property
     def covered(self) -> int:

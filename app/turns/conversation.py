@@ -12,7 +12,7 @@ from app.turns.control import Cancel, Doorbell
 from app.turns.modes import Decision, Mode, decide
 from app.turns.protocol import EndTurn, MemoryRef, Receipt, Report, TakeInput, TakenInput, TurnEnd, TurnRef
 from app.turns.rollback.rules import RollbackPreview, preview_of
-from app.turns.transcript import Message, TurnStatus, UserItem
+from app.turns.transcript import Message, TurnStatus, Usage, UserItem
 from app.turns.waiting.rules import Waiting
 
 
@@ -107,11 +107,13 @@ class Conversation(Waiting, Approvals, Agents, SumsUp):
             return
         turn = self.turns[report.turn_id]
         fresh = report.items[max(0, turn.reported - report.offset) :]
+        usage = Usage() if report.offset < turn.reported else report.usage
+        self._set(usage=self.session.usage + usage)
         self._change(
             report.turn_id,
             items=(*turn.items, *fresh),
             reported=turn.reported + len(fresh),
-            usage=turn.usage if report.offset < turn.reported else turn.usage + report.usage,
+            usage=turn.usage + usage,
             started_at=turn.started_at or report.started_at,
             ended_at=report.ended_at or turn.ended_at,
             waiting_for=report.waiting_for,

@@ -1,4 +1,4 @@
-"""What ChatService and AgentSession say to each other and to their clients: the shapes of every request and answer.
+"""What ChatService and AgentSession say to each other and to who sends messages: the shapes of requests and answers.
 
 Shapes only. Names of fields are stored in journals and known to clients: they change only with a migration note.
 """
@@ -7,14 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
-from app.turns.compaction.protocol import SummaryStatus
 from app.turns.compaction.summary import Summary
 from app.turns.modes import Decision, Mode
-from app.turns.transcript import Approval, ChatAgent, Item, Message, TurnStatus, Undone, Usage, UserItem, Wait
-from app.values import Input, Stored
+from app.turns.transcript import Approval, Item, Message, TurnStatus, Undone, Usage, UserItem, Wait
+from app.values import Absent, Input, Stored
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-Absent = Field(None, exclude_if=lambda value: value is None)  # left out of the answer when it does not apply
 MessageId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 
 # From clients to ChatService
@@ -31,13 +29,6 @@ class UserMessage(Input):
     content: Text
     mode: Mode | None = Field(None, description="What to do if a turn is open; the mode of the chat if absent")
     message_id: MessageId | None = Field(None, description="Makes sending it again safe")
-
-
-class HistoryRequest(Input):
-    """Which turns to show: the last `limit` ones before turn `before_turn`."""
-
-    before_turn: int | None = Field(None, gt=0)
-    limit: int = Field(50, gt=0, le=200)
 
 
 class ModeRequest(Input):
@@ -57,79 +48,6 @@ class Receipt(Stored):
     message_id: str
     turn_id: int
     decision: Decision
-
-
-class HistoryEntry(Stored):
-    """One line of the chat. `status` is that of its turn, `queued` for a message that still waits.
-
-    `index` is its place in the transcript of the turn, counted from 0. What is no part of that has none.
-    `held`: it waits for `resume` and belongs to no turn. `turn_id` is then one more than that of the last turn.
-    `source`: not the user but the background agent of this id has sent it.
-    A `summary` is what the LLM sees of all turns up to this one, in place of them.
-    """
-
-    role: Literal["user", "assistant", "tool", "system", "summary"]
-    content: str
-    turn_id: int
-    status: TurnStatus
-    partial: bool = False
-    index: int | None = Absent
-    message_id: str | None = Absent
-    tool_calls: list[dict[str, str]] | None = Absent
-    tool_call_id: str | None = Absent
-    outcome: str | None = Absent
-    held: bool | None = Absent
-    source: str | None = Absent
-
-
-class History(Stored):
-    """Lines of the chat, oldest first; `next_before_turn` asks for the ones before, null at the beginning.
-
-    `approvals` are the tool calls of the open turns that wait to be approved.
-    """
-
-    entries: list[HistoryEntry]
-    next_before_turn: int | None = None
-    approvals: list[Approval] | None = Absent
-
-
-class WaitingMessage(Stored):
-    message_id: str
-    content: str
-    mode: Mode
-    source: str | None = Absent
-
-
-class OpenTurnStatus(Stored):
-    """An open turn; `waiting_for` is there while the turn waits before it tries something again.
-
-    `approvals` are the tool calls that a person must approve before they are made.
-    """
-
-    turn_id: int
-    status: TurnStatus
-    stopping: bool
-    invocation_id: str
-    waiting: list[WaitingMessage]
-    waiting_for: Wait | None = Absent
-    approvals: list[Approval] | None = Absent
-
-
-class ChatStatus(Stored):
-    """The state of a chat; `mode` is the one that the next message gets if it brings none.
-
-    `held` are the messages that are given to no turn until they are resumed, in order. `agents` are the background
-    agents that the chat has started and that have not ended. `summary` is there in a chat that has got so long that
-    earlier turns are summed up.
-    """
-
-    mode: Mode
-    busy: bool
-    last_turn_id: int
-    open_turns: list[OpenTurnStatus]
-    held: list[WaitingMessage] = Field(default_factory=list)
-    agents: list[ChatAgent] | None = Absent
-    summary: SummaryStatus | None = Absent
 
 
 class ModeAnswer(Stored):

@@ -17,9 +17,18 @@ from app.turns.compaction.summary import Summary
 from app.turns.context import newest_turns
 from app.turns.control import HeldMessages, Session
 from app.turns.conversation import Conversation
-from app.turns.history import LookRequest, approvals_of, entries_of, entries_of_held, entry_of_summary
-from app.turns.protocol import Context, History, HistoryEntry, HistoryRequest, Receipt, UserMessage
-from app.turns.transcript import Turn, TurnStatus
+from app.turns.protocol import Context, Receipt, UserMessage
+from app.turns.reading.history import (
+    LookRequest,
+    approvals_of,
+    entries_of,
+    entries_of_held,
+    entry_of_summary,
+    usages_of,
+    used,
+)
+from app.turns.reading.protocol import History, HistoryEntry, HistoryRequest
+from app.turns.transcript import Turn, TurnStatus, without_thoughts
 from app.values import Stored, problems_of
 
 S = TypeVar("S", bound=Stored)
@@ -136,6 +145,8 @@ async def load_page(ctx: ObjectSharedContext, conversation: Conversation, page: 
         entries=[*entries, *held],
         next_before_turn=begin if begin > 1 else None,
         approvals=approvals_of(conversation.turns.values()),
+        turns=usages_of(turns[n] for n in range(begin, end) if n in turns),
+        usage=used(session.usage),
     )
 
 
@@ -177,7 +188,7 @@ async def context_of(ctx: ObjectContext, conversation: Conversation, turn_id: in
     turns = [turn for n in earlier if (turn := known.get(n)) is not None and turn.status in IN_CONTEXT]
     budget = settings.context_tokens
     room = budget if summary is None else budget - estimate_tokens([summary.as_seen()])
-    history = newest_turns([turn.items for turn in turns], room=room, budget_tokens=budget)
+    history = newest_turns([without_thoughts(turn.items) for turn in turns], room=room, budget_tokens=budget)
     return Context(
         history=tuple(map(tuple, history)),
         current=known[turn_id].items,

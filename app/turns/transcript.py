@@ -3,9 +3,9 @@
 Pure: no I/O, no Restate. Fields are only ever added, with a default, so that new code reads old state.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -84,11 +84,30 @@ class UserItem(Stored):
         return f"{FROM_AGENT} {self.source} says (the user has not written this):\n{quoted}"
 
 
+class Thought(Stored):
+    """What the LLM thought before a reply. `text` is for people; `sealed`, as JSON, for the server `maker` alone.
+
+    What is sealed is given back in later calls of the same turn. It stays in the journal of the run.
+    """
+
+    text: str = ""
+    sealed: str = Field("", exclude_if=lambda value: not value)
+    maker: str = Field("", exclude_if=lambda value: not value)
+
+
 class AssistantItem(Stored):
     kind: Literal["assistant"] = "assistant"
     content: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     finish: Finish = Finish.STOP
+    thought: Thought | None = Field(None, exclude_if=lambda thought: thought is None)
+
+    @property
+    def shown(self) -> "AssistantItem":
+        """The item without what only the LLM server can read."""
+        if self.thought is None or not self.thought.sealed:
+            return self
+        return self.changed(thought=Thought(text=self.thought.text) if self.thought.text else None)
 
 
 class ToolItem(Stored):
@@ -100,6 +119,11 @@ class ToolItem(Stored):
 
 
 Item = Annotated[UserItem | AssistantItem | ToolItem, Field(discriminator="kind")]
+
+
+def without_thoughts(items: Iterable[Item]) -> tuple[Item, ...]:
+    """Return items of a turn that is over: what was thought in it is no longer for the LLM."""
+    return tuple(i.changed(thought=None) if isinstance(i, AssistantItem) and i.thought else i for i in items)
 
 
 def text_of(item: Item) -> str:
@@ -115,12 +139,18 @@ def message_history(seen: Sequence[Item]) -> str:
 
 
 class Usage(Stored):
-    """Tokens that LLM calls used. `unmetered_calls` counts calls that reported none: unknown is not 0."""
+    """Tokens that LLM calls used. `unmetered_calls` counts calls that reported none: unknown is not 0.
+
+    A call that was interrupted before its end reports none. `cached_tokens` are a part of the prompt's,
+    `reasoning_tokens` of the completion's; None if no call reported them.
+    """
 
     calls: int = 0
     unmetered_calls: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cached_tokens: int | None = Field(None, exclude_if=lambda value: value is None)
+    reasoning_tokens: int | None = Field(None, exclude_if=lambda value: value is None)
 
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
@@ -128,7 +158,13 @@ class Usage(Stored):
             unmetered_calls=self.unmetered_calls + other.unmetered_calls,
             prompt_tokens=self.prompt_tokens + other.prompt_tokens,
             completion_tokens=self.completion_tokens + other.completion_tokens,
+            cached_tokens=_sum(self.cached_tokens, other.cached_tokens),
+            reasoning_tokens=_sum(self.reasoning_tokens, other.reasoning_tokens),
         )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one + (other or 0)
 
 
 class Wait(Stored):
@@ -150,19 +186,33 @@ class Verdict(StrEnum):
 class Resolution(Stored):
     """How the wait for an approval ended. `reason` is in the words of who rejected the call.
 
-    `arguments` replace those of the call, as a whole. `message_id` is the message by which it was rejected.
+    `arguments` replace those of the call, as a whole. `answer` is that to its question, as JSON. `message_id` is the
+    message by which it was rejected.
     """
 
     verdict: Verdict
     reason: str = ""
     arguments: str | None = Field(None, exclude_if=lambda value: value is None)
+    answer: str | None = Field(None, exclude_if=lambda value: value is None)
     message_id: str | None = Field(None, exclude_if=lambda value: value is None)
+
+
+class Question(Stored):
+    """What a tool call asks the user in its middle. `answer_schema` is the form of the answer, as JSON schema.
+
+    `asked_at` is when, in seconds since 1970. `number` counts the questions of a call from 1.
+    """
+
+    message: str
+    answer_schema: dict[str, Any]
+    asked_at: float
+    number: int = 1
 
 
 class Approval(Stored):
     """A tool call that a person must approve. `approval_id` names this very call: turn, run, place, tool and arguments.
 
-    Without a `resolution` it waits.
+    With a `question` the call has begun, and wants an answer before it goes on. Without a `resolution` it waits.
     """
 
     approval_id: str
@@ -170,6 +220,7 @@ class Approval(Stored):
     name: str
     arguments: str
     expires_at: AwareDatetime | None = None
+    question: Question | None = Field(None, exclude_if=lambda value: value is None)
     resolution: Resolution | None = Field(None, exclude_if=lambda value: value is None)
 
 

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from app.text import clean_data
-from app.turns.protocol import HistoryRequest
+from app.turns.reading.protocol import HistoryRequest
 from app.values import problems_of
 from app.web.caller import caller_of, chat_of
 from app.web.gateway import gateway_of

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 
-from app.turns.history import LookRequest
+from app.turns.reading.history import LookRequest
 from app.web.watch import IngressReads, RecordUnavailable
 from tests.integration.conftest import SETTINGS
 from tests.support.chat import Chat

@@ -104,6 +104,9 @@ class StubChat:
     def text(self, message_id: str, delta: str) -> None:
         self.tell({"type": "TEXT_MESSAGE_CONTENT", "messageId": message_id, "delta": delta})
 
+    def thought(self, message_id: str, delta: str) -> None:
+        self.tell({"type": "REASONING_MESSAGE_CONTENT", "messageId": f"{message_id}-reasoning", "delta": delta})
+
     def end_text(self, message_id: str) -> None:
         self.tell({"type": "TEXT_MESSAGE_END", "messageId": message_id})
 
@@ -231,7 +234,8 @@ class StubGateway:
         begin = max(1, end - int(request.query_params.get("limit", 50)))
         shown = [each for each in chat.turns if begin <= each["turn_id"] < end]
         entries = [entry for each in shown for entry in (*lines_of(each), *summary_of(chat, each))]
-        return JSONResponse({"entries": entries, "next_before_turn": begin if begin > 1 else None})
+        turns = [{"turn_id": each["turn_id"], "usage": each["usage"]} for each in shown if each.get("usage")]
+        return JSONResponse({"entries": entries, "next_before_turn": begin if begin > 1 else None, "turns": turns})
 
     async def _events(self, request: Request) -> Response:
         if refused := self._refused(request):

@@ -248,6 +248,43 @@ async def test_endings_are_marked(page: Page, stub: StubGateway) -> None:
     await eventually(lambda: [body["content"] for body in stub.posted("messages")] == ["d"])
 
 
+async def test_thoughts_are_folded_away(page: Page, stub: StubGateway) -> None:
+    """What the model thinks grows above the answer, folded, as plain text; who has opened it reads on."""
+    chat = stub.chat()
+    await begin(chat, page)
+    text = chat.start_text(1, 1)
+    chat.thought(text, "Let me <b>see</b>")
+    summary, thought = page.locator(".thought summary"), page.locator(".thought-text")
+    await expect(summary).to_have_text("Thinking…")
+    await expect(page.locator(".thinking")).to_have_count(0)
+    await expect(thought).to_be_hidden()
+    await summary.click()
+    chat.thought(text, " more.")
+    await expect(thought).to_have_text("Let me <b>see</b> more.")
+    chat.text(text, "Yes.")
+    await expect(summary).to_have_text("Thinking")
+    usage = {"calls": 3, "unmetered_calls": 1, "prompt_tokens": 1234, "completion_tokens": 56, "reasoning_tokens": 40}
+    answer = assistant("Yes.", reasoning="Let me <b>see</b> more.")
+    chat.put(turn(1, user("first", message_id="m-1"), answer, usage=usage))
+    await expect(page.locator(".tokens")).to_have_text("1,234 tokens in · 56 out (40 thinking) · 1 call not counted")
+    await expect(thought).to_be_visible()
+    await expect(thought).to_have_text("Let me <b>see</b> more.")
+    await page.reload()
+    await expect(page.locator(".tokens")).to_contain_text("1,234 tokens in")
+    await page.locator(".thought summary").click()
+    await expect(thought).to_have_text("Let me <b>see</b> more.")
+
+
+async def test_what_nobody_counted_is_unknown(page: Page, stub: StubGateway) -> None:
+    """A turn whose calls reported no tokens says so, and one without calls says nothing."""
+    chat = stub.chat()
+    unknown = {"calls": 1, "unmetered_calls": 1, "prompt_tokens": 0, "completion_tokens": 0}
+    chat.put(turn(1, user("a"), assistant("b"), usage=unknown))
+    chat.put(turn(2, user("c"), usage={"calls": 0}))
+    await expect(page.locator('[data-turn="1"] .tokens')).to_contain_text("Tokens unknown")
+    await expect(page.locator(".tokens")).to_have_count(1)
+
+
 async def test_ticks_say_what_was_read(page: Page, stub: StubGateway) -> None:
     """A message is sent until the model has it."""
     chat = stub.chat()

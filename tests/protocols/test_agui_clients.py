@@ -84,6 +84,18 @@ async def test_a_run_with_tools(clients: NodeClients, chat: Chat) -> None:
     assert types(answer).count("TOOL_CALL_RESULT") == 2
 
 
+async def test_a_run_that_thinks(clients: NodeClients, chat: Chat) -> None:
+    """Thoughts are messages of role `reasoning` for either client, and the rest is the history."""
+    work = Plan(text=["Let me see."], thoughts=["I need", " a tool."], calls=[Call()], finish_reason="tool_calls")
+    chat.script(work, Plan(text=["Done."], thoughts=["That was it."]))
+    await say(clients, "work")
+    answer = await clients.ask("wait")
+    thoughts = [message["content"] for message in answer["messages"] if message["role"] == "reasoning"]
+    assert thoughts == ["I need a tool.", "That was it."]
+    rest = [message for message in answer["messages"] if message["role"] != "reasoning"]
+    await has_the_history({**answer, "messages": rest}, chat)
+
+
 async def test_the_same_call_id_in_two_turns(clients: NodeClients, chat: Chat) -> None:
     """An LLM that numbers its calls from one again in each turn does not mix them up at the client."""
     for content in ("first", "second"):

@@ -100,6 +100,29 @@ async def test_a_streamed_answer(client: AsyncOpenAI, chat: Chat) -> None:
     assert usage.total_tokens == 30
 
 
+async def test_thoughts_and_their_tokens(client: AsyncOpenAI, chat: Chat) -> None:
+    """What the model thinks is `reasoning_content`, streamed or whole; usage has what was cached and thought."""
+    chat.script(*[Plan(text=["Yes."], thoughts=["Let me", " see."], details=(4, 3))] * 2)
+    chunks = await client.chat.completions.create(
+        model=MODEL, messages=[{"role": "user", "content": "hi"}], stream=True, stream_options={"include_usage": True}
+    )
+    thought, said, usage = "", "", None
+    async for chunk in chunks:
+        for choice in chunk.choices:
+            said += choice.delta.content or ""
+            thought += (choice.delta.model_extra or {}).get("reasoning_content") or ""
+        usage = chunk.usage or usage
+    assert (thought, said) == ("Let me see.", "Yes.")
+    assert usage is not None
+    assert usage.prompt_tokens_details is not None
+    assert usage.prompt_tokens_details.cached_tokens == 4
+    answer = await client.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": "again"}])
+    assert (answer.choices[0].message.model_extra or {})["reasoning_content"] == "Let me see."
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens_details is not None
+    assert answer.usage.completion_tokens_details.reasoning_tokens == 3
+
+
 async def test_only_the_last_message_counts(client: AsyncOpenAI, chat: Chat) -> None:
     """What a client sends of the conversation is not taken again: the chat has it."""
     await ask(client, "first")

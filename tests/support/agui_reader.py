@@ -27,7 +27,12 @@ class Reader:
 
     @property
     def lines(self) -> list[tuple[str, str]]:
-        return [(message["role"], message.get("content") or "") for message in self.messages]
+        shown = [message for message in self.messages if message["role"] != "reasoning"]
+        return [(message["role"], message.get("content") or "") for message in shown]
+
+    @property
+    def thoughts(self) -> list[str]:
+        return [message["content"] for message in self.messages if message["role"] == "reasoning"]
 
     def _find(self, message_id: str) -> dict[str, Any] | None:
         return next((message for message in self.messages if message["id"] == message_id), None)
@@ -48,9 +53,14 @@ class Reader:
         assert event["messageId"] in self.open, "END of a message that is not open"
         self.open.discard(event["messageId"])
 
+    _reasoning_message_start = _text_message_start
+    _reasoning_message_content = _text_message_content
+    _reasoning_message_end = _text_message_end
+
     def _messages_snapshot(self, event: dict[str, Any]) -> None:
         news = {message["id"]: dict(message) for message in event["messages"]}
-        kept = [news.pop(message["id"]) for message in self.messages if message["id"] in news]
+        ours = [each for each in self.messages if each["id"] in news or each["role"] == "reasoning"]
+        kept = [news.pop(each["id"], each) for each in ours]
         self.messages = [*kept, *news.values()]
 
     def _tool_call_start(self, event: dict[str, Any]) -> None:

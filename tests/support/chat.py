@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from tests.support.eventually import eventually
-from tests.support.llm_server import LLMRequest, LLMServer, Plan, Script, check_well_formed, echo
+from tests.support.llm_server import LLMRequest, LLMServer, Plan, Script, echo
 from tests.support.restate_server import RestateServer
 
 ABORT_WITHIN_S = (
@@ -169,7 +169,7 @@ class Chat:
         await self.call("forget")
         await self.nothing_runs()
         for request in self.requests:
-            check_well_formed(request.messages)
+            request.check()
         assert not self._llm.faults, self._llm.faults
 
     async def nothing_runs(self, *, timeout_s: float = 10) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from tests.support.llm_responses import response_document
+from tests.support.llm_responses import check_input, response_document, response_events
 
 FOR_EVER = float("inf")
 HEADERS_END = b"\r\n\r\n"
@@ -37,6 +37,8 @@ class Plan:
     that chunk; `break_after` drops the connection before it. `gate` holds the first byte back until it is opened, or
     the chunk `gate_at`.
     `body` replaces all of that by the pieces of a body as they are, of any status; it may have no end.
+    `thoughts` come before the text, in the field `thought_field`; `sealed` is what the Responses API adds for itself,
+    `details` the tokens that were cached and those that were thought with.
     """
 
     text: Sequence[str] = ("Hello", " there.")
@@ -55,11 +57,32 @@ class Plan:
     headers: Mapping[str, str] = field(default_factory=dict)
     error: object = None  # the body when status is not 200: str as it is, else JSON
     body: Iterable[bytes] | None = None
+    thoughts: Sequence[str] = ()
+    thought_field: str = "reasoning_content"
+    sealed: str | None = None
+    details: tuple[int, int] | None = None
 
     def document(self) -> str:
         """Return the whole answer as the Responses API gives it, without streaming."""
-        calls = [{"name": call.name, "arguments": call.arguments, "call_id": call.call_id} for call in self.calls]
-        return json.dumps(response_document("".join(self.text), calls, self.usage))
+        return json.dumps(response_document("".join(self.text), self._response_calls(), self.usage))
+
+    def events(self) -> Iterator[str]:
+        """Yield the data of each event of the stream, as the Responses API gives it."""
+        incomplete = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(self.finish_reason or "")
+        events = response_events(
+            self.text,
+            self._response_calls(),
+            self.usage,
+            thoughts=self.thoughts,
+            sealed=self.sealed,
+            incomplete=incomplete,
+            details=self.details or (0, 0),
+        )
+        for event in events if self.raw is None else self.raw:
+            yield event if isinstance(event, str) else json.dumps(event)
+
+    def _response_calls(self) -> list[dict[str, str | None]]:
+        return [{"name": call.name, "arguments": call.arguments, "call_id": call.call_id} for call in self.calls]
 
     def chunks(self) -> Iterator[str]:
         """Yield the data of each event of the stream."""
@@ -69,6 +92,8 @@ class Plan:
             yield "[DONE]"
 
     def _chunks(self) -> Iterator[object]:
+        for thought in self.thoughts:
+            yield delta(content=None, **{self.thought_field: thought})
         for text in self.text:
             yield delta(content=text)
         for index, call in enumerate(self.calls):
@@ -77,7 +102,11 @@ class Plan:
         if self.finish_reason is not None:
             yield delta(finish_reason=self.finish_reason)
         if self.usage is not None:
-            yield {"choices": [], "usage": {"prompt_tokens": self.usage[0], "completion_tokens": self.usage[1]}}
+            usage: dict[str, object] = {"prompt_tokens": self.usage[0], "completion_tokens": self.usage[1]}
+            if self.details is not None:
+                usage["prompt_tokens_details"] = {"cached_tokens": self.details[0]}
+                usage["completion_tokens_details"] = {"reasoning_tokens": self.details[1]}
+            yield {"choices": [], "usage": usage}
 
 
 def delta(*, finish_reason: str | None = None, **content: object) -> dict[str, object]:
@@ -123,7 +152,7 @@ class LLMRequest:
 
     @property
     def of_responses_api(self) -> bool:
-        """Whether it came by `POST /v1/responses`, which is answered with one document."""
+        """Whether it came by `POST /v1/responses`, which is answered with one document unless it asks for a stream."""
         return self.path.endswith("/responses")
 
     @property
@@ -133,11 +162,18 @@ class LLMRequest:
 
     @property
     def user_texts(self) -> list[str]:
-        return [message["content"] for message in self.messages if message["role"] == "user"]
+        return [message["content"] for message in self.messages if message.get("role") == "user"]
 
     @property
     def tool_names(self) -> list[str]:
-        return [tool["function"]["name"] for tool in self.body.get("tools", ())]
+        return [tool.get("function", tool)["name"] for tool in self.body.get("tools", ())]
+
+    def check(self) -> None:
+        """Assert what strict servers demand. Errors: AssertionError."""
+        if self.of_responses_api:
+            check_input(self.messages)
+        else:
+            check_well_formed(self.messages)
 
     @property
     def iterations(self) -> int:
@@ -314,13 +350,14 @@ class _Connection(asyncio.Protocol):
             await plan.gate.wait()
         if plan.body is not None:
             return await self._send_body(request, plan, plan.body)
-        if plan.status != 200 or request.of_responses_api:
+        streamed = request.body.get("stream", False) or not request.of_responses_api
+        if plan.status != 200 or not streamed:
             body = plan.document() if plan.status == 200 else _error_body(plan)
             self._write_head(plan, {"content-type": "application/json", "content-length": str(len(body.encode()))})
             self._transport.write(body.encode())
             return True
         self._write_head(plan, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
-        for index, chunk in enumerate(plan.chunks()):
+        for index, chunk in enumerate(plan.events() if request.of_responses_api else plan.chunks()):
             if index == plan.break_after:
                 return False
             if plan.gate is not None and index == plan.gate_at:

@@ -6,15 +6,16 @@ The truth is in `turns`; `snapshot` is what somebody who joins now is told.
 import random
 from collections.abc import Iterator
 
-from app.live.events import CallEnded, CallStarted, Resync, TextAdded, TextId, ToolEnded, ToolStarted
+from app.live.events import CallEnded, CallStarted, Resync, TextAdded, TextId, ThoughtAdded, ToolEnded, ToolStarted
 from app.turns.control import OpenTurn, Session
-from app.turns.history import TurnView, status_of, view_of
 from app.turns.modes import Mode
+from app.turns.reading.history import TurnView, status_of, view_of
 from app.turns.transcript import (
     AssistantItem,
     Finish,
     Item,
     Message,
+    Thought,
     ToolCall,
     ToolItem,
     Turn,
@@ -33,6 +34,7 @@ class ScriptedChat:
         self.random = random.Random(seed)
         self.turns: dict[int, Turn] = {}
         self.texts: dict[TextId, str] = {}  # of each call, all that it wrote
+        self.thoughts: dict[TextId, str] = {}  # of each call, all that it thought
         self.running: TextId | None = None
         self.tools: list[ToolStarted] = []
         self._attempts = 0
@@ -54,7 +56,8 @@ class ScriptedChat:
         told: list[ViewEvent] = [self.status]
         told += [TurnSeen(view) for view in self.views if view.status in OPEN or view in closed[-1:]]
         if self.running is not None:
-            told += [CallStarted(self.running), TextAdded(self.running, 0, self.texts[self.running])]
+            told += [CallStarted(self.running), ThoughtAdded(self.running, 0, self.thoughts[self.running])]
+            told += [TextAdded(self.running, 0, self.texts[self.running])]
         return [*told, *self.tools]
 
     def events(self, turns: int) -> Iterator[ViewEvent]:
@@ -122,9 +125,14 @@ class ScriptedChat:
     def _write(self, n: int) -> Iterator[ViewEvent]:
         self._attempts += 1
         text_id = self.running = TextId(n, len(self.turns[n].items), f"a{self._attempts}")
-        self.texts[text_id] = ""
+        self.texts[text_id] = self.thoughts[text_id] = ""
         yield CallStarted(text_id)
         for _ in range(self.random.choice([0, 1, 3, 8])):
+            if self.random.random() < 0.3:
+                thought = self.random.choice(["hm ", "🙂"])
+                before = len(self.thoughts[text_id])
+                self.thoughts[text_id] += thought
+                yield ThoughtAdded(text_id, before, thought)
             piece = self.random.choice(["word ", "ä€", "🙂", "\n\n", "longer than the others "])
             before = len(self.texts[text_id])
             self.texts[text_id] += piece
@@ -136,9 +144,10 @@ class ScriptedChat:
         yield CallEnded(text_id)
 
     def _keep(self, n: int, finish: Finish, calls: tuple[ToolCall, ...], *results: Item) -> Iterator[ViewEvent]:
-        text = next(reversed(self.texts.values()))
-        if text or calls:
-            item = AssistantItem(content=text, tool_calls=calls, finish=finish)
+        text, thoughts = next(reversed(self.texts.values())), next(reversed(self.thoughts.values()))
+        if text or calls or thoughts:
+            thought = Thought(text=thoughts) if thoughts else None
+            item = AssistantItem(content=text, tool_calls=calls, finish=finish, thought=thought)
             yield from self._change(n, items=(*self.turns[n].items, item, *results))
 
     def _give(self, n: int) -> None:

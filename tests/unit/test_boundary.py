@@ -13,7 +13,8 @@ from restate.server_context import DisconnectedException
 
 from app.boundary import MAX_KEY_CHARS, handler
 from app.errors import AdminUnavailable, AgentError, Conflict, TooLarge, TooManyPending, UsageError
-from app.turns.protocol import HistoryRequest, ModeRequest, UserMessage
+from app.turns.protocol import ModeRequest, UserMessage
+from app.turns.reading.protocol import HistoryRequest
 from app.turns.waiting.protocol import EditRequest
 
 Handle = Callable[..., Awaitable[Any]]

@@ -11,9 +11,9 @@ from app.turns.compaction.request import transcript_of
 from app.turns.compaction.rules import LONGEST_PAUSE, LOST_AFTER_S
 from app.turns.compaction.summary import CLOSING, CUT_OFF, OPENING, QUOTE, Summary, bounded, line_of, request_text
 from app.turns.control import Cancel, Session, Start, SumUp
-from app.turns.history import entries_of, entry_of_summary, status_of
 from app.turns.modes import Mode
 from app.turns.protocol import MemoryRef
+from app.turns.reading.history import entries_of, entry_of_summary, status_of
 from app.turns.transcript import (
     AssistantItem,
     Finish,

@@ -61,6 +61,7 @@ def test_report_twice_is_stored_once(chat: FakeChat) -> None:
     turn = chat.turns[1]
     assert [item.content for item in turn.items] == ["m1", "a", "b", "c"]
     assert (turn.usage.calls, turn.usage.prompt_tokens, turn.usage.completion_tokens) == (1, 10, 5)
+    assert chat.session.usage == turn.usage
     assert (turn.started_at, turn.ended_at) == (1.0, 3.0)
 
 

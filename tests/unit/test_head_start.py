@@ -9,8 +9,8 @@ import pytest
 from app.llm import Reply
 from app.settings import Settings
 from app.turns.calls import head_start
-from app.turns.calls.head_start import HeadStarts, Tell
-from app.turns.compaction.view import View
+from app.turns.calls.head_start import HeadStarts
+from app.turns.compaction.view import Listener, View
 from app.turns.memory import Memory, Remembered
 from app.turns.protocol import Limits, MemoryRef, TurnStart
 from app.turns.transcript import AssistantItem, Item, Usage, UserItem
@@ -29,8 +29,9 @@ class FakeLLM:
         self.go = asyncio.Event()
         self.fails = False
 
-    async def __call__(self, view: View, items: Sequence[Item], tell: Tell) -> Reply:
+    async def __call__(self, view: View, items: Sequence[Item], tell: Listener) -> Reply:
         self.asked.append([item.content for item in view.seen(items, budget_tokens=1000)])
+        tell.thought("well, ")
         tell("one ")
         if self.fails:
             raise ConnectionError("no LLM here")
@@ -41,6 +42,19 @@ class FakeLLM:
             return reply("one ")
         tell("two")
         return reply("one two")
+
+
+class Heard:
+    """What a listener was told, thoughts in brackets."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def __call__(self, text: str) -> None:
+        self.said.append(text)
+
+    def thought(self, text: str) -> None:
+        self.said.append(f"({text})")
 
 
 def reply(text: str) -> Reply:
@@ -90,12 +104,12 @@ async def test_a_run_takes_the_call_that_has_begun(starts: HeadStarts, llm: Fake
     """The LLM is asked once, before the run begins, and the run hears all that it said, in order."""
     starts.expect(KEY, start())
     await asked(llm, 1)
-    heard: list[str] = []
-    call = asyncio.create_task(starts.reply(KEY, 1, View(), items("first"), heard.append, llm))
-    await eventually(lambda: heard == ["one "])
+    heard = Heard()
+    call = asyncio.create_task(starts.reply(KEY, 1, View(), items("first"), heard, llm))
+    await eventually(lambda: heard.said == ["(well, )", "one "])
     llm.go.set()
     assert (await call).item.content == "one two"
-    assert (heard, llm.asked) == (["one ", "two"], [["first"]])
+    assert (heard.said, llm.asked) == (["(well, )", "one ", "two"], [["first"]])
 
 
 async def test_the_end_of_the_run_before_is_waited_for(starts: HeadStarts, llm: FakeLLM) -> None:
@@ -132,7 +146,7 @@ async def test_no_call_begins_from_another_memory(starts: HeadStarts, llm: FakeL
     await asyncio.sleep(0.01)
     assert llm.asked == []
     llm.go.set()
-    assert (await starts.reply(KEY, 3, View(), items("third"), lambda _: None, llm)).item.content == "one two"
+    assert (await starts.reply(KEY, 3, View(), items("third"), Heard(), llm)).item.content == "one two"
 
 
 async def test_a_run_that_asks_for_something_else_makes_its_own_call(
@@ -142,7 +156,7 @@ async def test_a_run_that_asks_for_something_else_makes_its_own_call(
     caplog.set_level(logging.INFO)
     starts.expect(KEY, start())
     await asked(llm, 1)
-    call = asyncio.create_task(starts.reply(KEY, 1, View(), items("first", "and more"), lambda _: None, llm))
+    call = asyncio.create_task(starts.reply(KEY, 1, View(), items("first", "and more"), Heard(), llm))
     await asked(llm, 2)
     assert llm.aborted == 1
     llm.go.set()
@@ -158,7 +172,7 @@ async def test_another_turn_takes_nothing(starts: HeadStarts, llm: FakeLLM) -> N
     """A call belongs to its turn, whatever another one asks."""
     starts.expect(KEY, start(2))
     await asked(llm, 1)
-    call = asyncio.create_task(starts.reply(KEY, 1, View(), items("first"), lambda _: None, llm))
+    call = asyncio.create_task(starts.reply(KEY, 1, View(), items("first"), Heard(), llm))
     await asked(llm, 2)
     llm.go.set()
     await call
@@ -169,7 +183,7 @@ async def test_a_call_is_taken_once(starts: HeadStarts, llm: FakeLLM) -> None:
     llm.go.set()
     starts.expect(KEY, start())
     for _ in range(2):
-        await starts.reply(KEY, 1, View(), items("first"), lambda _: None, llm)
+        await starts.reply(KEY, 1, View(), items("first"), Heard(), llm)
     assert len(llm.asked) == 2
 
 
@@ -227,7 +241,7 @@ async def test_the_abort_of_a_run_reaches_its_call(starts: HeadStarts, llm: Fake
     """Who cancels the run's call gets what had arrived, as without a head start."""
     starts.expect(KEY, start())
     await asked(llm, 1)
-    call = asyncio.create_task(starts.reply(KEY, 1, View(), items("first"), lambda _: None, llm))
+    call = asyncio.create_task(starts.reply(KEY, 1, View(), items("first"), Heard(), llm))
     await asyncio.sleep(0)
     call.cancel()
     assert (await call).item.content == "one "
@@ -240,7 +254,7 @@ async def test_a_failure_is_that_of_the_first_attempt(starts: HeadStarts, llm: F
     starts.expect(KEY, start())
     await asked(llm, 1)
     with pytest.raises(ConnectionError, match="no LLM here"):
-        await starts.reply(KEY, 1, View(), items("first"), lambda _: None, llm)
+        await starts.reply(KEY, 1, View(), items("first"), Heard(), llm)
     assert len(llm.asked) == 1
 
 

@@ -1,18 +1,21 @@
 """A chat as a person reads it: the lines of a turn."""
 
 from app.turns.control import Session
-from app.turns.history import entries_of, entries_of_held, status_of
 from app.turns.modes import Mode
+from app.turns.reading.history import entries_of, entries_of_held, status_of
 from app.turns.transcript import (
     AssistantItem,
     Finish,
     Message,
+    Thought,
     ToolCall,
     ToolItem,
     ToolOutcome,
     Turn,
     TurnStatus,
+    Usage,
     UserItem,
+    without_thoughts,
 )
 
 CALL = ToolCall(call_id="c", name="execute_task", arguments='{"task": "x"}')
@@ -110,3 +113,23 @@ def test_session_of_a_version_that_holds_nothing_has_no_held_lines() -> None:
     """A chat whose state does not say what is held shows nothing held."""
     assert list(entries_of_held(Session(last_turn_id=3))) == []
     assert status_of(Session(), {}, Mode.INTERRUPT).held == []
+
+
+def test_thoughts_stand_beside_the_answer() -> None:
+    """What the LLM thought is a field of its line; what only its server can read is in no line, nor in the record."""
+    sealed = AssistantItem(content="Yes.", thought=Thought(text="Hm.", sealed="[1]", maker="x"))
+    silent = AssistantItem(content="No.", thought=Thought(sealed="[1]", maker="x"))
+    turn = Turn(turn_id=1, status=TurnStatus.COMPLETED, items=(sealed.shown, silent.shown))
+    assert "sealed" not in turn.model_dump_json()
+    assert [entry.get("reasoning") for entry in entries(turn)] == ["Hm.", None]
+    assert without_thoughts((sealed, silent)) == (AssistantItem(content="Yes."), AssistantItem(content="No."))
+
+
+def test_what_was_stored_before_there_were_thoughts() -> None:
+    """Items and usage without thoughts are written as they always were, and read as they were written."""
+    item, usage = AssistantItem(content="Yes."), Usage(calls=1, prompt_tokens=3)
+    assert item.model_dump_json() == '{"kind":"assistant","content":"Yes.","tool_calls":[],"finish":"stop"}'
+    assert usage.model_dump_json() == '{"calls":1,"unmetered_calls":0,"prompt_tokens":3,"completion_tokens":0}'
+    assert AssistantItem.model_validate_json(item.model_dump_json()) == item
+    assert Session.model_validate_json('{"last_turn_id":1}').usage == Usage()
+    assert "usage" not in Session(last_turn_id=1).model_dump_json()

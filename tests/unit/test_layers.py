@@ -31,7 +31,7 @@ LAYERS = (
     (
         "turns.protocol",
         "turns.control",
-        "turns.history",
+        "turns.reading",
         "turns.waiting.protocol",
         "turns.agents.protocol",
         "turns.compaction.protocol",
@@ -76,7 +76,7 @@ LAYERS = (
     ("web.gateway",),
     ("web",),
     ("web.agui",),
-    ("web.openai",),
+    ("web.openai", "web.mcp"),
     ("web.agents",),
     ("web.app",),
     ("hosting.stack", "hosting.rollout", "hosting.workers"),

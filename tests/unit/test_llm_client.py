@@ -7,7 +7,7 @@ import pytest
 
 from app.errors import LLMRejected, LLMUnavailable
 from app.llm import LLM, connect
-from app.turns.transcript import AssistantItem, Finish, ToolCall, Usage
+from app.turns.transcript import AssistantItem, Finish, Thought, ToolCall, Usage
 from tests.support.llm_client import HI, KEY, SPEC, ask, fail, settings_for
 from tests.support.llm_server import FOR_EVER, Call, Gate, LLMServer, Plan, check_well_formed, delta
 
@@ -120,7 +120,7 @@ class TestReply:
             {"usage": {"prompt_tokens": 3, "completion_tokens": None}},
         ]
         reply = await ask(llm, server, Plan(raw=raw))
-        assert reply.item == AssistantItem(content="ok")
+        assert reply.item == AssistantItem(content="ok", thought=Thought(text="?"))
         assert reply.usage == Usage(calls=1, prompt_tokens=3)
 
     async def test_a_refusal_is_an_answer(self, llm: LLM, server: LLMServer) -> None:

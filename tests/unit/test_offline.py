@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.llm import LLM, Reply, ToolSpec, connect
-from app.llm.offline_arguments import arguments_for
+from app.llm.offline.arguments import arguments_for
 from app.settings import Settings
 from app.turns.compaction.summary import INSTRUCTIONS, Summary, line_of, request_text
 from app.turns.transcript import AssistantItem, Finish, Item, ToolItem, UserItem

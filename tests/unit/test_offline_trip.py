@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from app.llm.offline_trip import TOOLS, next_step
+from app.llm.offline.trip import TOOLS, next_step
 
 GOOD = {
     "search_flights": json.dumps([{"flight": "IA 160", "to": "Lisbon", "price": 160}]),

@@ -145,7 +145,7 @@ class Attempts:
 
 
 def _has_content(reply: Reply) -> bool:
-    return bool(reply.item.tool_calls or reply.item.content.strip())
+    return bool(reply.item.tool_calls or reply.item.content.strip() or reply.item.thought)
 
 
 def _is_cancelled(reply: Reply) -> bool:

@@ -10,17 +10,18 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
+from itertools import groupby
+from operator import itemgetter
 
 from app.durable import get_logger
 from app.llm import Reply
 from app.settings import get_settings
-from app.turns.compaction.view import View
+from app.turns.compaction.view import Listener, View
 from app.turns.memory import Memory
 from app.turns.protocol import TurnStart
 from app.turns.transcript import Item
 
-Tell = Callable[[str], None]
-Ask = Callable[[View, Sequence[Item], Tell], Awaitable[Reply]]
+Ask = Callable[[View, Sequence[Item], Listener], Awaitable[Reply]]
 
 TAKEN_WITHIN_S = 5.0  # from the sending of a run to its first LLM call; a busy engine takes some of it
 PAUSE_S = 600.0  # after a call that no run took: the runs of this chat service may be in other processes
@@ -29,14 +30,40 @@ MAX_MEMORIES = 200  # of chats, the last ones that a run of this process has wri
 logger = get_logger("agent_session")
 
 
+class _Kept:
+    """Keeps what an LLM says until a run listens, and tells it from there on."""
+
+    def __init__(self) -> None:
+        self._pieces: list[tuple[bool, str]] = []
+        self._listener: Listener | None = None
+
+    def __call__(self, text: str) -> None:
+        self._add(False, text)
+
+    def thought(self, text: str) -> None:
+        self._add(True, text)
+
+    def listen(self, listener: Listener) -> None:
+        self._listener = listener
+        for thought, pieces in groupby(self._pieces, key=itemgetter(0)):
+            self._add(thought, "".join(text for _, text in pieces))
+
+    def _add(self, thought: bool, text: str) -> None:
+        if self._listener is None:
+            self._pieces.append((thought, text))
+        elif thought:
+            self._listener.thought(text)
+        else:
+            self._listener(text)
+
+
 class _Call:
     """An LLM call that has begun; what it says is kept until the run listens."""
 
     def __init__(self, view: View, items: tuple[Item, ...], ask: Ask) -> None:
         self._view = view
         self._items = items
-        self._texts: list[str] = []
-        self._tell: Tell = self._texts.append
+        self._kept = _Kept()
         # Not the context of the handler that sent the run: its log, for one, knows replays.
         self._reply = asyncio.get_running_loop().create_task(self._asked(ask), context=Context())
         self._reply.add_done_callback(_looked_at)
@@ -45,18 +72,16 @@ class _Call:
         """Return whether the LLM was told just this."""
         return self._items == items and self._view.shows_the_same(view)
 
-    async def reply(self, tell: Tell) -> Reply:
+    async def reply(self, listener: Listener) -> Reply:
         """Return the reply, as if the call were made now; who cancels this aborts it."""
-        if self._texts:
-            tell("".join(self._texts))
-        self._tell = tell
+        self._kept.listen(listener)
         return await self._reply
 
     def abort(self) -> None:
         self._reply.cancel()
 
     async def _asked(self, ask: Ask) -> Reply:
-        return await ask(self._view, self._items, lambda text: self._tell(text))
+        return await ask(self._view, self._items, self._kept)
 
 
 class _Expected:
@@ -116,10 +141,12 @@ class HeadStarts:
         self.drop(key)
         self._memories.pop(key, None)
 
-    async def reply(self, key: str, turn_id: int, view: View, items: tuple[Item, ...], tell: Tell, ask: Ask) -> Reply:
+    async def reply(
+        self, key: str, turn_id: int, view: View, items: tuple[Item, ...], listener: Listener, ask: Ask
+    ) -> Reply:
         """Return the LLM's reply to `items`: of the call that has begun for this turn, if it was told the same."""
         call = self._take(key, turn_id, view, items)
-        return await (ask(view, items, tell) if call is None else call.reply(tell))
+        return await (ask(view, items, listener) if call is None else call.reply(listener))
 
     def _take(self, key: str, turn_id: int, view: View, items: tuple[Item, ...]) -> _Call | None:
         expected = self._expected.get(key)

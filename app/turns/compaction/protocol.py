@@ -3,11 +3,7 @@
 Names of fields are stored in journals and known to clients: they change only with a migration note.
 """
 
-from pydantic import Field
-
-from app.values import Stored
-
-Absent = Field(None, exclude_if=lambda value: value is None)  # left out of the answer when it does not apply
+from app.values import Absent, Stored
 
 
 class SummaryStatus(Stored):

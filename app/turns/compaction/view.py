@@ -3,7 +3,8 @@
 Nothing of it is stored: the transcript and the memory keep the whole.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 from app.durable import get_logger
 from app.errors import ContextTooLong
@@ -15,6 +16,14 @@ from app.turns.context import window
 from app.turns.transcript import Item
 
 logger = get_logger("agent_session")
+
+
+class Listener(Protocol):
+    """Hears the text of a reply as it arrives, and what the LLM thinks before."""
+
+    def __call__(self, text: str) -> None: ...
+
+    def thought(self, text: str) -> None: ...
 
 
 class View:
@@ -30,21 +39,21 @@ class View:
         """Return whether this and another view show the same earlier turns."""
         return self._history == other._history and self._summary == other._summary
 
-    async def ask(self, items: Sequence[Item], tools: Sequence[ToolSpec], tell: Callable[[str], None]) -> Reply:
+    async def ask(self, items: Sequence[Item], tools: Sequence[ToolSpec], tell: Listener) -> Reply:
         """Ask the LLM to go on after `items`. If it refuses because that is too long, ask once more, with half of it.
 
         Errors: LLMError; ContextTooLong if half of it is too long as well.
         """
         seen = self.seen(items, self._budget or get_settings().context_tokens)
         try:
-            return await get_llm().complete(seen, tools, tell)
+            return await get_llm().complete(seen, tools, tell, tell.thought)
         except ContextTooLong as exc:
             half = self.seen(items, estimate_tokens(seen) // 2)
             if exc.text or estimate_tokens(half) >= estimate_tokens(seen):
                 raise
             logger.warning("The LLM refused a request as too long; trying again with half of what it sees")
             self._budget = estimate_tokens(seen) // 2
-            return await get_llm().complete(half, tools, tell)
+            return await get_llm().complete(half, tools, tell, tell.thought)
 
     def seen(self, items: Sequence[Item], budget_tokens: int) -> list[Item]:
         """Return what the LLM sees: the earlier turns and `items`, as far as they fit."""

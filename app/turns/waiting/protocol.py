@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from app.turns.protocol import Absent, MessageId, Receipt, Text
-from app.values import Input, Stored
+from app.turns.protocol import MessageId, Receipt, Text
+from app.values import Absent, Input, Stored
 
 WhatWaits = Literal["withdraw", "hold", "send"]
 """What `stop` does with the messages that wait: drop them, set them aside, or start the next turn with them."""

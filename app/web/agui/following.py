@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from app.errors import AgentError
 from app.live.events import Resync
-from app.turns.protocol import History, HistoryEntry
+from app.turns.reading.protocol import History, HistoryEntry
 from app.web.agui.goal import End, Goal
 from app.web.gateway import Gateway
 from app.web.watch.events import ViewEvent

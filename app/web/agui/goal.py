@@ -6,8 +6,8 @@ Pure: no I/O. Where the view cannot tell what became of a message, a goal is `in
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from app.turns.history import TurnView
-from app.turns.protocol import ChatStatus, HistoryEntry
+from app.turns.reading.history import TurnView
+from app.turns.reading.protocol import ChatStatus, HistoryEntry
 from app.turns.transcript import TurnStatus, Usage
 from app.web.watch.events import StatusSeen, TurnSeen, ViewEvent
 

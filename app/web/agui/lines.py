@@ -9,7 +9,7 @@ from itertools import groupby
 
 from ag_ui.core import AssistantMessage, FunctionCall, Message, SystemMessage, ToolCall, ToolMessage, UserMessage
 
-from app.turns.protocol import HistoryEntry
+from app.turns.reading.protocol import HistoryEntry
 from app.turns.transcript import TurnStatus
 
 UNPLACED = 1_000_000  # behind everything that is in the transcript of a turn

@@ -3,6 +3,8 @@
 Pure: no I/O. The record is sent as it is (`CUSTOM` events of whole turns); text and tools are sent while they run.
 """
 
+import string
+
 from ag_ui.core import (
     BaseEvent,
     CustomEvent,
@@ -16,11 +18,21 @@ from ag_ui.core import (
     ToolCallStartEvent,
 )
 
-from app.live.events import CallEnded, CallStarted, TextAdded, TextId, ToolEnded, ToolProgress, ToolStarted
-from app.turns.history import TurnView
+from app.live.events import (
+    CallEnded,
+    CallStarted,
+    TextAdded,
+    TextId,
+    ThoughtAdded,
+    ToolEnded,
+    ToolProgress,
+    ToolStarted,
+)
+from app.turns.reading.history import TurnView
 from app.turns.transcript import TurnStatus
 from app.web.agui.goal import is_open
 from app.web.agui.running import RunningText
+from app.web.agui.thinking import Thinking
 from app.web.watch.events import Resync, StatusSeen, TurnSeen, Unavailable, ViewEvent
 
 NO_CURSOR = "-"
@@ -32,15 +44,21 @@ class NativeEvents:
     """The events of one watcher. `last_event_id` is the cursor that a watcher who was cut off has reached."""
 
     def __init__(self, last_event_id: str | None = None) -> None:
-        self._text, self._suffixed = _read_cursor(last_event_id)
+        self._text, self._suffixed, thought_chars = _read_cursor(last_event_id)
+        self._thinking = self._thinking_of(self._text, thought_chars)
         self._sent: list[Sent] = []
 
     @property
     def cursor(self) -> str:
-        """Where the watcher stands in the running text: turn, index, characters, whether it is over, attempt."""
+        """Where the watcher stands in the running text: turn, index, characters, whether it is over, attempt.
+
+        Behind the flag for the end stands how many characters of thought it has.
+        """
         if self._text is None:
             return NO_CURSOR
         place, flags = self._text.text_id, ("e" if self._text.ended else "o") + ("s" if self._suffixed else "")
+        if self._thinking is not None and (thought_chars := self._thinking.passed_on.length):
+            flags += str(thought_chars)
         return f"{place.turn_id}.{place.index}.{self._text.length}.{flags}.{place.attempt}"
 
     def take(self, event: ViewEvent) -> list[Sent]:
@@ -57,6 +75,9 @@ class NativeEvents:
                 self._start(event)
             case TextAdded():
                 self._add(event)
+            case ThoughtAdded() if self._thinking is not None:
+                self._send_all(self._thinking.begin(event))  # with the cursor before the piece
+                self._send_all(self._thinking.add(event))
             case CallEnded(text_id):
                 if self._text is not None and self._text.text_id == text_id:
                     self._end_text()
@@ -82,17 +103,39 @@ class NativeEvents:
             self._end_text()
         self._suffixed = text is not None and text.is_at(event.text_id)
         self._text = RunningText(event.text_id)
+        self._thinking = self._thinking_of(self._text)
         place = {"turnId": event.text_id.turn_id, "index": event.text_id.index}
         self._send(TextMessageStartEvent(message_id=self._message_id(event.text_id), role="assistant", raw_event=place))
 
     def _add(self, event: TextAdded) -> None:
-        if self._text is not None and (part := self._text.new_part(event)):
+        if self._text is None:
+            return
+        if self._text.has_news(event):
+            self._end_thinking()
+        if part := self._text.new_part(event):
             self._send(TextMessageContentEvent(message_id=self._message_id(event.text_id), delta=part))
 
     def _end_text(self) -> None:
+        self._end_thinking()
         if self._text is not None and not self._text.ended:
             self._text.ended = True
             self._send(TextMessageEndEvent(message_id=self._message_id(self._text.text_id)))
+
+    def _thinking_of(self, text: RunningText | None, length: int = 0) -> Thinking | None:
+        """Return the thoughts that lead to a text; those of which a watcher has some may be open."""
+        if text is None:
+            return None
+        passed_on = RunningText(text.text_id, length, ended=text.ended)
+        is_open = bool(length and not text.length and not text.ended)
+        return Thinking(f"{self._message_id(text.text_id)}-reasoning", passed_on, is_open=is_open)
+
+    def _end_thinking(self) -> None:
+        if self._thinking is not None:
+            self._send_all(self._thinking.end())
+
+    def _send_all(self, events: list[BaseEvent]) -> None:
+        for event in events:
+            self._send(event)
 
     def _message_id(self, text_id: TextId) -> str:
         ours = self._text is not None and self._text.text_id == text_id
@@ -126,10 +169,16 @@ def _plain(text_id: TextId) -> str:
     return f"{text_id.turn_id}-{text_id.index}"
 
 
-def _read_cursor(cursor: str | None) -> tuple[RunningText | None, bool]:
-    """Return the text at which a watcher stands, and whether its message id names the attempt."""
+def _read_cursor(cursor: str | None) -> tuple[RunningText | None, bool, int]:
+    """Return the text at which a watcher stands, whether its message id names the attempt, and what it has thought."""
     parts = (cursor or "").split(".", 4)
     if len(parts) != 5 or not all(part.isascii() and part.isdigit() and len(part) < 16 for part in parts[:3]):
-        return None, False
+        return None, False, 0
     turn_id, index, length = (int(part) for part in parts[:3])
-    return RunningText(TextId(turn_id, index, parts[4]), length, ended="e" in parts[3]), "s" in parts[3]
+    flags = parts[3].rstrip(string.digits)
+    thought_chars = parts[3].removeprefix(flags)[:15]
+    text = RunningText(TextId(turn_id, index, parts[4]), length, ended="e" in flags)
+    thought = (
+        int(thought_chars) if thought_chars.isascii() and thought_chars.isdigit() and len(thought_chars) < 16 else 0
+    )
+    return text, "s" in flags, thought

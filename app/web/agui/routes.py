@@ -33,6 +33,7 @@ CAPABILITIES = AgentCapabilities.model_validate(
         "identity": {"name": AGENT_ID, "type": "interruptible-agents"},
         "transport": {"streaming": True, "resumable": True},
         "tools": {"supported": True, "parallelCalls": True, "clientProvided": False},
+        "reasoning": {"supported": True, "streaming": True, "encrypted": False},
         "state": {"snapshots": False, "deltas": False, "memory": True, "persistentState": False},
         "multimodal": {"input": {"image": False, "audio": False, "video": False, "pdf": False, "file": False}},
         "humanInTheLoop": {"supported": True, "interventions": True, "approvals": False, "interrupts": False},

@@ -18,17 +18,25 @@ from ag_ui.core import (
     TextMessageContentEvent,
     TextMessageEndEvent,
     TextMessageStartEvent,
-    TokenUsage,
     ToolCallArgsEvent,
     ToolCallEndEvent,
     ToolCallResultEvent,
     ToolCallStartEvent,
 )
 
-from app.live.events import CallEnded, CallStarted, TextAdded, TextId, ToolEnded, ToolProgress, ToolStarted
-from app.turns.history import TurnView
-from app.turns.protocol import HistoryEntry
-from app.turns.transcript import TurnStatus, Usage
+from app.live.events import (
+    CallEnded,
+    CallStarted,
+    TextAdded,
+    TextId,
+    ThoughtAdded,
+    ToolEnded,
+    ToolProgress,
+    ToolStarted,
+)
+from app.turns.reading.history import TurnView
+from app.turns.reading.protocol import HistoryEntry
+from app.turns.transcript import TurnStatus
 from app.web.agui.goal import End, is_open
 from app.web.agui.lines import (
     UNPLACED,
@@ -41,6 +49,8 @@ from app.web.agui.lines import (
     text_line_id,
 )
 from app.web.agui.running import RunningText
+from app.web.agui.thinking import Thinking
+from app.web.agui.tokens import tokens_of
 from app.web.agui.told import Told
 from app.web.watch.events import StatusSeen, TurnSeen, Unavailable, ViewEvent
 
@@ -73,6 +83,7 @@ class RunEvents:
         self._closed: set[int] = set()
         self._held: list[Line] = []  # what waits for `resume`, behind all turns
         self._text: RunningText | None = None
+        self._thinking: Thinking | None = None
         self._parts: list[str] = []  # of the open text, of which `_told` has only the beginning
         self._shown = False  # the client has the open text's beginning
         self._events: list[BaseEvent] = []
@@ -99,6 +110,8 @@ class RunEvents:
                 self._start_text(text_id)
             case TextAdded():
                 self._add(event)
+            case ThoughtAdded() if self._text is not None and self._thinking is not None and self._is_ahead(self._text):
+                self._events += [*self._thinking.begin(event), *self._thinking.add(event)]
             case CallEnded(text_id):
                 if self._text is not None and self._text.text_id == text_id:
                     self._end_text()
@@ -126,7 +139,7 @@ class RunEvents:
         """Return the end of the stream: what is open is closed, then one terminal event."""
         self._events = []
         self._end_text()
-        client, tokens = self._client, _tokens(end.usage) if self._client.speaks_1_0 else None
+        client, tokens = self._client, tokens_of(end.usage) if self._client.speaks_1_0 else None
         if end.status in FAILED:
             error = RunErrorEvent(message=end.error or f"The turn {end.status}.", code=str(end.status), usage=tokens)
             return [*self._events, error]
@@ -199,6 +212,7 @@ class RunEvents:
             return
         self._end_text()
         self._text, self._parts = RunningText(text_id), []
+        self._thinking = Thinking(f"{_line_id(text_id)}-reasoning-{text_id.attempt}", RunningText(text_id))
         stale = [line for line in self._told.lines if _is_of_earlier_attempt(line, text_id)]
         if stale and self._is_ahead(self._text):
             self._events += self._told.become([line for line in self._told.lines if line not in stale])
@@ -207,13 +221,18 @@ class RunEvents:
         text = self._text
         if text is None or not self._is_ahead(text) or not (part := text.new_part(event)):
             return
+        self._end_thinking()
         if not self._shown:
             self._told.put(_reply(event.text_id))
             self._open_text(event.text_id)
         self._parts.append(part)
         self._events.append(TextMessageContentEvent(message_id=_line_id(event.text_id), delta=part))
 
+    def _end_thinking(self) -> None:
+        self._events += self._thinking.end() if self._thinking is not None else []
+
     def _end_text(self) -> None:
+        self._end_thinking()
         self._note_parts()
         self._close_text()
         if self._text is not None:
@@ -295,11 +314,3 @@ def _bounded(record: dict[int, list[Line]]) -> dict[int, list[Line]]:
             break
         kept[turn_id] = record[turn_id]
     return kept
-
-
-def _tokens(usage: Usage) -> list[TokenUsage] | None:
-    """Return the tokens of a run, None if the LLM counted none: unknown is not 0."""
-    if usage.calls <= usage.unmetered_calls:
-        return None
-    total = usage.prompt_tokens + usage.completion_tokens
-    return [TokenUsage(input_tokens=usage.prompt_tokens, output_tokens=usage.completion_tokens, total_tokens=total)]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.errors import AgentError
-from app.turns.protocol import ChatStatus, History
+from app.turns.reading.protocol import ChatStatus, History
 from app.web.agui.goal import is_open
 from app.web.ingress import Ingress
 

@@ -6,13 +6,19 @@ repeats what was sent; where it differs, it is sent whole, behind a line.
 
 from collections.abc import Iterable, Sequence
 
-from app.live.events import CallStarted, TextAdded
-from app.turns.protocol import HistoryEntry
+from app.live.events import CallStarted, TextAdded, ThoughtAdded
+from app.turns.reading.protocol import HistoryEntry
 from app.web.agui.running import RunningText
 from app.web.watch.events import TurnSeen, ViewEvent
 
 BETWEEN = "\n\n"  # two texts of the agent
 ANEW = "\n\n---\n\n"  # between what was sent and the same text, written anew and otherwise
+
+
+class Reasoning(str):
+    """A piece of what the LLM thinks, among those of what it says."""
+
+    __slots__ = ()
 
 
 class AnswerText:
@@ -24,6 +30,8 @@ class AnswerText:
         self._after = 0  # the place of the message in the turn
         self._sent: dict[int, str] = {}  # by place in the turn, its newest version
         self._text: RunningText | None = None
+        self._thought: RunningText | None = None
+        self._thought_at: set[int] = set()  # of which places the thoughts were sent
         self._written = ""  # by the running call so far
         self._begun = False
 
@@ -37,12 +45,18 @@ class AnswerText:
             case CallStarted(text_id, read):
                 if self._text is None or self._text.text_id != text_id:
                     self._text, self._written = RunningText(text_id), ""
+                    self._thought = RunningText(text_id)
                 if self._message_id in read:
                     self._turn_id, self._after = text_id.turn_id, text_id.index - 1
             case TextAdded(text_id) if self._text is not None:
                 self._written += self._text.new_part(event)
                 if text_id.turn_id == self._turn_id and text_id.index > self._after:
                     return self._say(text_id.index, self._written, whole=False)
+            case ThoughtAdded(text_id) if self._thought is not None:
+                part = self._thought.new_part(event)
+                if part and text_id.turn_id == self._turn_id and text_id.index > self._after:
+                    self._thought_at.add(text_id.index)
+                    return [Reasoning(part)]
             case TurnSeen(turn):
                 return self._see(turn.turn_id, turn.entries)
         return []
@@ -60,7 +74,12 @@ class AnswerText:
         self._turn_id, self._after = turn_id, place
         said: list[str] = []
         for at, entry in enumerate(entries):
-            if at > place and entry.role == "assistant" and entry.content:
+            if at <= place or entry.role != "assistant":
+                continue
+            if entry.reasoning and at not in self._thought_at and at not in self._sent:
+                self._thought_at.add(at)
+                said.append(Reasoning(entry.reasoning))
+            if entry.content:
                 said += self._say(at, entry.content, whole=True)
         return said
 
@@ -80,13 +99,14 @@ class AnswerText:
         return [new] if new else []
 
 
-def answer_in(entries: Sequence[HistoryEntry], message_id: str) -> str:
-    """Return what a turn has said after a message, as one text."""
+def answer_in(entries: Sequence[HistoryEntry], message_id: str) -> tuple[str, str]:
+    """Return what a turn has said after a message, as one text, and what it has thought, as another."""
     turn_id = _turn_of(entries, message_id)
     turn = [entry for entry in entries if entry.turn_id == turn_id]
     place = place_of(turn, message_id)
-    said = [] if place is None else [entry.content for entry in turn[place + 1 :] if entry.role == "assistant"]
-    return BETWEEN.join(text for text in said if text)
+    said = [] if place is None else [entry for entry in turn[place + 1 :] if entry.role == "assistant"]
+    answer = BETWEEN.join(entry.content for entry in said if entry.content)
+    return answer, BETWEEN.join(entry.reasoning for entry in said if entry.reasoning)
 
 
 def place_of(entries: Sequence[HistoryEntry], message_id: str) -> int | None:

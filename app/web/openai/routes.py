@@ -29,7 +29,7 @@ from app.web.caller import caller_of, require_chat
 from app.web.chats import body_of
 from app.web.gateway import gateway_of
 from app.web.ingress import NEW_MESSAGE
-from app.web.openai.answer import AnswerText, answer_in
+from app.web.openai.answer import AnswerText, Reasoning, answer_in
 from app.web.openai.request import Asked, ChatCompletionRequest, as_items, last_user_text, read_asked, read_body
 from app.web.openai.shapes import MODEL, Frame, error, finish_reason, models
 from app.web.refusals import Refused
@@ -138,7 +138,7 @@ async def _chunks(
     try:
         async with aclosing(following.told()) as told:
             async for text in told:
-                yield _sse(frame.chunk({"content": text}))
+                yield _sse(frame.chunk({"reasoning_content" if isinstance(text, Reasoning) else "content": text}))
         leaving.complete = True
     except Exception:
         leaving.complete = True
@@ -180,8 +180,8 @@ async def _whole(
         raise Refused(503, ENDING)
     if end.status is TurnStatus.FAILED:
         raise Refused(502, end.error or FAILED)
-    text = answer_in(await following.history(), message_id)
-    return JSONResponse(frame.whole(text, finish_reason(end.status), end.usage))
+    text, reasoning = answer_in(await following.history(), message_id)
+    return JSONResponse(frame.whole(text, finish_reason(end.status), end.usage, reasoning))
 
 
 async def _until_end(following: Following[str]) -> None:

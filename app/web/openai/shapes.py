@@ -31,9 +31,11 @@ class Frame:
         """Return the chunk with the tokens."""
         return {**self._head("chat.completion.chunk"), "choices": [], "usage": tokens(usage)}
 
-    def whole(self, content: str, finish_reason: str, usage: Usage) -> dict[str, Any]:
+    def whole(self, content: str, finish_reason: str, usage: Usage, reasoning: str = "") -> dict[str, Any]:
         """Return an answer that is not streamed."""
         message = {"role": "assistant", "content": content, "refusal": None}
+        if reasoning:
+            message["reasoning_content"] = reasoning
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": finish_reason}
         return {**self._head("chat.completion"), "choices": [choice], "usage": tokens(usage)}
 
@@ -41,16 +43,21 @@ class Frame:
         return {"id": self.completion_id, "object": kind, "created": self.created, "model": self.model}
 
 
-def tokens(usage: Usage) -> dict[str, int] | None:
+def tokens(usage: Usage) -> dict[str, Any] | None:
     """Return the tokens of a turn, None if nobody has counted them: unknown is not 0."""
     if usage.calls <= usage.unmetered_calls:
         return None
     total = usage.prompt_tokens + usage.completion_tokens
-    return {
+    counted: dict[str, Any] = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": total,
     }
+    if usage.cached_tokens is not None:
+        counted["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    if usage.reasoning_tokens is not None:
+        counted["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return counted
 
 
 def finish_reason(status: TurnStatus | None) -> str:

@@ -16,7 +16,7 @@ export function isOpen(turn) {
 
 /** A turn as the page keeps it. `texts` (by index) and `calls` (by id) are what runs and is not in the record yet. */
 function blankTurn(turnId) {
-  return { turn_id: turnId, status: "running", mode: null, entries: [], error: null, started_at: null, ended_at: null, texts: new Map(), calls: new Map(), seen: 0 };
+  return { turn_id: turnId, status: "running", mode: null, entries: [], error: null, usage: null, started_at: null, ended_at: null, texts: new Map(), calls: new Map(), seen: 0 };
 }
 
 export class Chat {
@@ -85,7 +85,8 @@ export class Chat {
       if ((this.turns.get(turnId)?.seen ?? -1) > asked) continue; // the stream was faster
       const error = entries.find((each) => each.role === "system")?.content ?? null;
       const told = entries.find((each) => each.index !== undefined || each.role !== "user") ?? entries[0];
-      this.putTurn({ turn_id: turnId, status: told.status, entries, error }, asked);
+      const usage = (page.turns ?? []).find((each) => each.turn_id === turnId)?.usage ?? null;
+      this.putTurn({ turn_id: turnId, status: told.status, entries, error, usage }, asked);
     }
   }
 
@@ -94,8 +95,8 @@ export class Chat {
     const wasOpen = this.turns.has(view.turn_id) && isOpen(turn);
     const waited = this.status?.open_turns.find((each) => each.turn_id === turn.turn_id)?.waiting ?? [];
     turn.waited = new Set([...turn.entries, ...waited].map((each) => each.message_id).filter(Boolean)); // until now
-    const { turn_id, status, mode = turn.mode, entries = [], error = null, started_at = turn.started_at, ended_at = turn.ended_at } = view;
-    Object.assign(turn, { turn_id, status, mode, entries: withPlaces(entries), error, started_at, ended_at, seen });
+    const { turn_id, status, mode = turn.mode, entries = [], error = null, usage = turn.usage, started_at = turn.started_at, ended_at = turn.ended_at } = view;
+    Object.assign(turn, { turn_id, status, mode, entries: withPlaces(entries), error, usage, started_at, ended_at, seen });
     for (const entry of turn.entries) {
       if (entry.role === "assistant") turn.texts.delete(entry.place);
       if (entry.role === "tool" && hasResult(entry, entry.tool_call_id, turn.calls.get(entry.tool_call_id)?.index)) turn.calls.delete(entry.tool_call_id);
@@ -126,6 +127,8 @@ export class Chat {
         return this.withText(event.messageId, (text) => text.chunks.push(event.delta));
       case "TEXT_MESSAGE_END":
         return this.withText(event.messageId, (text) => (text.open = false));
+      case "REASONING_MESSAGE_CONTENT":
+        return this.withThought(event, (text) => text.thoughts.push(event.delta));
       case "TOOL_CALL_START":
         return this.startCall(event);
       case "TOOL_CALL_ARGS":
@@ -175,7 +178,7 @@ export class Chat {
     if (!place) return;
     const turn = this.turnOf(place.turnId);
     if (turn.entries.some((entry) => entry.role === "assistant" && entry.place === place.index)) return;
-    turn.texts.set(place.index, { id: messageId, chunks: [], open: true, seen: performance.now() });
+    turn.texts.set(place.index, { id: messageId, chunks: [], thoughts: [], open: true, seen: performance.now() });
     this.onChange("turn", turn.turn_id);
   }
 
@@ -189,6 +192,16 @@ export class Chat {
         return;
       }
     }
+  }
+
+  /** Thoughts lead to the text at their place, whichever attempt writes it. */
+  withThought({ messageId }, change) {
+    const place = placeOf(messageId);
+    const turn = place ? this.turns.get(place.turnId) : undefined;
+    const text = turn && isOpen(turn) ? turn.texts.get(place.index) : undefined;
+    if (!text) return;
+    change(text);
+    this.onChange("turn", turn.turn_id);
   }
 
   startCall({ toolCallId, toolCallName, parentMessageId, rawEvent }) {

@@ -4,6 +4,7 @@ import { isOpen } from "./chat.js";
 import { arrange, icon, make, say } from "./dom.js";
 import { Markdown } from "./markdown.js";
 import { Steps } from "./steps.js";
+import { Thought, tokensOf } from "./thought.js";
 
 const MARKS = new Map([
   ["sending", { icon: "clock", word: "Sending" }],
@@ -25,6 +26,7 @@ export class TurnView {
     this.nodes = new Map();
     this.thinking = make("p", { class: "thinking", "aria-hidden": "true" }, make("i"), make("i"), make("i"));
     this.ending = make("p", { class: "ending" });
+    this.tokens = make("p", { class: "tokens" });
     this.failure = null;
   }
 
@@ -33,7 +35,7 @@ export class TurnView {
     this.element.dataset.status = turn.status;
     const groups = groupsOf(turn);
     const nodes = groups.map((group) => this.node(group, turn, read, groups));
-    const writing = [...turn.texts.values()].some((text) => text.open && text.chunks.length);
+    const writing = [...turn.texts.values()].some((text) => text.open && (text.chunks.length || text.thoughts.length));
     const acting = [...turn.calls.values()].some((call) => call.running);
     if (turn.status === "running" && !writing && !acting) nodes.push(this.thinking);
     const told = turn.status === "rolled_back" ? turn.error : null; // what was undone is no failure
@@ -43,6 +45,11 @@ export class TurnView {
       nodes.push(this.ending);
     }
     if (turn.error && !told) nodes.push(this.failureOf(turn));
+    const used = isOpen(turn) ? null : tokensOf(turn.usage);
+    if (used && groups.length) {
+      say(this.tokens, used);
+      nodes.push(this.tokens);
+    }
     arrange(this.element, nodes);
     this.element.hidden = nodes.length === 0;
   }
@@ -102,9 +109,10 @@ export class Said {
 class Answer {
   constructor() {
     this.body = make("div", { class: "markdown", dir: "auto" });
+    this.thought = new Thought();
     this.steps = new Steps();
     this.cut = make("p", { class: "cut", hidden: true });
-    this.element = make("article", { class: "answer", "aria-label": "Agent" }, this.body, this.cut, this.steps.element);
+    this.element = make("article", { class: "answer", "aria-label": "Agent" }, this.thought.element, this.body, this.cut, this.steps.element);
     this.begin(null);
   }
 
@@ -117,6 +125,8 @@ class Answer {
   }
 
   show({ entry, live, calls }) {
+    if (entry) this.thought.showRecorded(entry.reasoning);
+    else if (live) this.thought.showLive(live);
     if (entry) this.showRecorded(entry.content);
     else if (live) this.showLive(live);
     this.body.hidden = !this.body.firstChild;

@@ -10,12 +10,13 @@ from app.live.events import (
     CallStarted,
     Resync,
     TextAdded,
+    ThoughtAdded,
     ToolEnded,
     ToolProgress,
     ToolStarted,
 )
-from app.turns.history import TurnView
-from app.turns.protocol import ChatStatus
+from app.turns.reading.history import TurnView
+from app.turns.reading.protocol import ChatStatus
 
 __all__ = [
     "CallEnded",
@@ -23,6 +24,7 @@ __all__ = [
     "Resync",
     "StatusSeen",
     "TextAdded",
+    "ThoughtAdded",
     "ToolEnded",
     "ToolProgress",
     "ToolStarted",
@@ -58,6 +60,7 @@ ViewEvent = (
     | TurnSeen
     | CallStarted
     | TextAdded
+    | ThoughtAdded
     | CallEnded
     | ToolStarted
     | ToolProgress

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from app.errors import AgentError
 from app.turns.addresses import CHAT_SERVICE
-from app.turns.history import Look, LookRequest
+from app.turns.reading.history import Look, LookRequest
 
 _TIMEOUT_S = 30
 _CONNECT_S = 3

@@ -6,8 +6,8 @@ Pure: no I/O.
 from collections.abc import Iterator
 
 from app.live.events import TextId
-from app.turns.history import Look, TurnView
-from app.turns.protocol import ChatStatus
+from app.turns.reading.history import Look, TurnView
+from app.turns.reading.protocol import ChatStatus
 
 
 class Record:

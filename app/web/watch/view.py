@@ -13,7 +13,7 @@ from app.live.events import CallStarted, ChatChanged, LiveEvent, Resync, ToolSta
 from app.live.feed import Feed, Reader
 from app.live.hub import Hub
 from app.live.running import Running
-from app.turns.history import LookRequest
+from app.turns.reading.history import LookRequest
 from app.web.watch.events import StatusSeen, TurnSeen, Unavailable, ViewEvent
 from app.web.watch.reads import Reads, RecordUnavailable
 from app.web.watch.record import Record

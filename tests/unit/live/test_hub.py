@@ -14,10 +14,12 @@ from app.live.events import (
     Resync,
     TextAdded,
     TextId,
+    ThoughtAdded,
     ToolEnded,
     ToolStarted,
 )
 from app.live.hub import FEED_EVENTS, LocalHub, Subscription
+from app.live.wire import read, written
 
 KEY = "ellie"
 
@@ -127,6 +129,35 @@ async def test_text_beyond_the_limit_is_not_kept() -> None:
         hub.publish(KEY, event)
     async with hub.subscribe(KEY) as stream:
         assert (await stream.next())[1:] == [TextAdded(text_id(), 0, "abcde")]
+
+
+async def test_thoughts_are_told_beside_the_text() -> None:
+    """Who joins gets the thoughts and the text so far, each once; repeats and gaps are left out."""
+    hub, which = LocalHub(max_chars=10), text_id()
+    events: list[LiveEvent] = [
+        CallStarted(which),
+        ThoughtAdded(which, 0, "Let"),
+        ThoughtAdded(which, 0, "Let me"),
+        ThoughtAdded(which, 9, "gap"),
+        TextAdded(which, 0, "Yes"),
+        ThoughtAdded(which, 6, " see it all"),
+    ]
+    for event in events:
+        hub.publish(KEY, event)
+    hub.publish(KEY, ThoughtAdded(text_id(attempt="b"), 0, "other"))
+    async with hub.subscribe(KEY) as stream:
+        so_far = [CallStarted(which), ThoughtAdded(which, 0, "Let me see"), TextAdded(which, 0, "Yes")]
+        assert await stream.next() == so_far
+        hub.publish(KEY, CallEnded(which))
+        hub.publish(KEY, ThoughtAdded(which, 10, "late"))
+        assert await drained(stream) == [CallEnded(which)]
+
+
+def test_thoughts_reach_other_processes() -> None:
+    """Pieces of a thought that follow one another are written as one, and never joined with a text."""
+    which = text_id()
+    pieces: list[LiveEvent] = [ThoughtAdded(which, 0, "Let"), ThoughtAdded(which, 3, " me"), TextAdded(which, 0, "Yes")]
+    assert read(written(pieces)) == [ThoughtAdded(which, 0, "Let me"), pieces[-1]]
 
 
 async def test_another_attempt_ends_the_one_before() -> None:

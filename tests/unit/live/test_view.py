@@ -10,8 +10,8 @@ import pytest
 from app.live.events import CallEnded, CallStarted, ChatChanged, TextAdded, TextId, ToolStarted
 from app.live.hub import LocalHub
 from app.turns.control import OpenTurn, Session
-from app.turns.history import Look, LookRequest, status_of, view_of
 from app.turns.modes import Mode
+from app.turns.reading.history import Look, LookRequest, status_of, view_of
 from app.turns.transcript import AssistantItem, Item, Turn, TurnStatus, UserItem
 from app.web.watch import RecordUnavailable, Views, view
 from app.web.watch.events import Resync, StatusSeen, TurnSeen, Unavailable, ViewEvent

@@ -50,6 +50,18 @@ def test_a_streamed_answer_is_shown_once() -> None:
     assert shown(feed, done, done) == []
 
 
+def test_thoughts_are_one_dim_line() -> None:
+    """What the model thinks is a line before the answer, once, from the stream or from the record."""
+    feed = ChatFeed()
+    thought = {"type": "REASONING_MESSAGE_CONTENT", "messageId": "1-1-reasoning", "delta": "Let me\nsee \x1b[31m"}
+    over = {"type": "REASONING_MESSAGE_END", "messageId": "1-1-reasoning"}
+    done = turn(1, user("hi"), assistant("one") | {"reasoning": "Let me\nsee \x1b[31m"}, status="completed")
+    line = ("thought", "  ~ Let me see \\x1b[31m")
+    told = shown(feed, start("1-1"), thought, over, text("1-1", "one"), done)
+    assert told == [line, ("user", "hi"), ("answer", "one")]
+    assert shown(ChatFeed(), done) == [("user", "hi"), line, ("answer", "one")]
+
+
 def test_the_record_brings_the_rest() -> None:
     """What was not streamed, or not to the end, comes from the record."""
     feed = ChatFeed()

@@ -1,6 +1,6 @@
 """The lines of a chat as AG-UI messages."""
 
-from app.turns.protocol import HistoryEntry
+from app.turns.reading.protocol import HistoryEntry
 from app.turns.transcript import TurnStatus
 from app.web.agui.lines import lines_of
 

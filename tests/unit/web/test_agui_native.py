@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.live.events import CallEnded, CallStarted, TextAdded, TextId, ToolStarted
+from app.live.events import CallEnded, CallStarted, TextAdded, TextId, ThoughtAdded, ToolStarted
 from app.web.agui.native import NO_CURSOR, NativeEvents
 from app.web.watch.events import ViewEvent
 from tests.support.view_script import ScriptedChat
@@ -21,6 +21,7 @@ class Page:
     def __init__(self) -> None:
         self.turns: dict[int, Any] = {}
         self.texts: dict[str, str] = {}
+        self.thoughts: dict[str, str] = {}
         self.complete: list[str] = []
         self.cursor: str | None = None
 
@@ -33,6 +34,10 @@ class Page:
                 self.texts[message_id] = ""
             case {"type": "TEXT_MESSAGE_CONTENT", "messageId": message_id, "delta": delta}:
                 self.texts[message_id] += delta
+            case {"type": "REASONING_MESSAGE_START", "messageId": message_id}:
+                self.thoughts.setdefault(message_id, "")
+            case {"type": "REASONING_MESSAGE_CONTENT", "messageId": message_id, "delta": delta}:
+                self.thoughts[message_id] += delta
             case {"type": "TEXT_MESSAGE_END", "messageId": message_id}:
                 self.complete.append(self.texts[message_id])
 
@@ -67,6 +72,8 @@ def test_cuts_lose_and_double_nothing(seed: int) -> None:
         written = list(chat.texts.values())
         for text in page.texts.values():
             assert any(other.startswith(text) for other in written), text
+        for thought in page.thoughts.values():
+            assert any(thought in other for other in chat.thoughts.values()), thought
     watcher = NativeEvents(page.cursor)
     for cursor, event in sent(watcher, *chat.snapshot()):
         page.read(cursor, event)
@@ -95,6 +102,28 @@ def test_a_watcher_who_comes_back_gets_only_the_rest() -> None:
     cursor = sent(first, CallStarted(TEXT), TextAdded(TEXT, 0, "Hel"))[-1][0]
     again = sent(NativeEvents(cursor), CallStarted(TEXT), TextAdded(TEXT, 0, "Hello"))
     assert [event for _, event in again] == [{"type": "TEXT_MESSAGE_CONTENT", "messageId": "1-1", "delta": "lo"}]
+
+
+def test_thoughts_come_beside_their_text() -> None:
+    """Thoughts are a message of their own that ends where the text begins; a cut in them goes on behind it."""
+    first = sent(NativeEvents(), CallStarted(TEXT), ThoughtAdded(TEXT, 0, "Let me"))
+    assert [event["type"] for _, event in first] == [
+        "TEXT_MESSAGE_START",
+        "REASONING_START",
+        "REASONING_MESSAGE_START",
+        "REASONING_MESSAGE_CONTENT",
+    ]
+    again = NativeEvents(first[-1][0])
+    told = sent(again, CallStarted(TEXT), ThoughtAdded(TEXT, 0, "Let me see"), TextAdded(TEXT, 0, "Yes"))
+    assert [(event["type"], event.get("delta")) for _, event in told] == [
+        ("REASONING_MESSAGE_CONTENT", " see"),
+        ("REASONING_MESSAGE_END", None),
+        ("REASONING_END", None),
+        ("TEXT_MESSAGE_CONTENT", "Yes"),
+    ]
+    assert {event["messageId"] for _, event in told[:3]} == {"1-1-reasoning"}
+    late = sent(NativeEvents(told[-1][0]), CallStarted(TEXT), ThoughtAdded(TEXT, 0, "Let me see"), CallEnded(TEXT))
+    assert [event["type"] for _, event in late] == ["TEXT_MESSAGE_END"]
 
 
 def test_another_attempt_is_another_message() -> None:

@@ -4,8 +4,8 @@ from itertools import islice
 
 import pytest
 
-from app.live.events import CallEnded, CallStarted, TextAdded, TextId
-from app.turns.protocol import HistoryEntry
+from app.live.events import CallEnded, CallStarted, TextAdded, TextId, ThoughtAdded
+from app.turns.reading.protocol import HistoryEntry
 from app.turns.transcript import TurnStatus, Usage
 from app.web.agui.goal import End
 from app.web.agui.run import Client, RunEvents
@@ -62,6 +62,18 @@ def test_a_nominal_turn_needs_one_snapshot() -> None:
     reader.read(*run.finish(COMPLETED))
     assert reader.types.count("MESSAGES_SNAPSHOT") == 1
     assert reader.lines == [("user", "hi"), ("assistant", "Hello there")]
+
+
+def test_thoughts_are_a_message_of_their_own() -> None:
+    """What the LLM thinks is sent while it does, closed before the text begins, and kept by snapshots."""
+    run, reader = RunEvents(NEW), Reader()
+    reader.read(*run.start([said()]))
+    reader.read(*run.take(CallStarted(FIRST)), *run.take(ThoughtAdded(FIRST, 0, "Let me see")))
+    reader.read(*run.take(TextAdded(FIRST, 0, "Hello")), *run.take(ThoughtAdded(FIRST, 10, "!")))
+    reader.read(*run.finish(COMPLETED))
+    assert reader.thoughts == ["Let me see", "!"]
+    assert reader.lines == [("user", "hi"), ("assistant", "Hello")]
+    assert reader.types.index("REASONING_END") < reader.types.index("TEXT_MESSAGE_START")
 
 
 def test_a_text_that_begins_anew_replaces_what_was_there() -> None:

@@ -4,12 +4,12 @@ from itertools import islice
 
 import pytest
 
-from app.live.events import CallStarted, TextAdded, TextId
-from app.turns.protocol import HistoryEntry
+from app.live.events import CallStarted, TextAdded, TextId, ThoughtAdded
+from app.turns.reading.protocol import HistoryEntry
 from app.turns.transcript import TurnStatus
 from app.web.agui.goal import End, MessageAnswered
 from app.web.agui.lines import lines_by_turn
-from app.web.openai.answer import ANEW, BETWEEN, AnswerText, answer_in
+from app.web.openai.answer import ANEW, BETWEEN, AnswerText, Reasoning, answer_in
 from app.web.watch.events import ViewEvent
 from tests.support.view_script import ScriptedChat, with_losses
 
@@ -35,13 +35,28 @@ def test_everything_is_said(seed: int) -> None:
     for event in [*early, *with_losses(chat, events)]:
         said += answer.take(event)
     said += answer.catch_up(history(chat))
-    text, at = "".join(said), 0
+    text, at = "".join(piece for piece in said if not isinstance(piece, Reasoning)), 0
     for part in (entry.content for entry in history(chat) if entry.role == "assistant" and entry.turn_id == 1):
         assert part in text[at:]
         at = text.index(part, at) + len(part) if part else at
     assert answer.catch_up(history(chat)) == []
     if ANEW not in text and chat.texts and len(said) and _nothing_was_dropped(chat):
-        assert text == answer_in(history(chat), message_id)
+        assert text == answer_in(history(chat), message_id)[0]
+
+
+def test_thoughts_are_told_apart() -> None:
+    """What the LLM thinks comes before what it says, as a piece of another kind, and from the record only once."""
+    answer = AnswerText("m")
+    said = told(answer, CallStarted(FIRST, ("m",)), ThoughtAdded(FIRST, 0, "Hm"), TextAdded(FIRST, 0, "Hello"))
+    assert [(type(piece), piece) for piece in said] == [(Reasoning, "Hm"), (str, "Hello")]
+    entries = [
+        HistoryEntry(role="user", content="hi", turn_id=1, status=TurnStatus.RUNNING, message_id="m"),
+        HistoryEntry(role="assistant", content="Hello", turn_id=1, status=TurnStatus.RUNNING, reasoning="Hm"),
+    ]
+    assert answer.catch_up(entries) == []
+    late = AnswerText("m").catch_up(entries)
+    assert [(type(piece), piece) for piece in late] == [(Reasoning, "Hm"), (str, "Hello")]
+    assert answer_in(entries, "m") == ("Hello", "Hm")
 
 
 def test_a_repeated_text_is_held_back() -> None:
@@ -88,6 +103,6 @@ def test_other_protocols_leave_the_summary_out() -> None:
         HistoryEntry(role="summary", content="They met.", **turn),
     ]
     assert [line.role for line in lines_by_turn(entries)[3]] == ["user", "assistant"]
-    assert answer_in(entries, "m") == "hello"
+    assert answer_in(entries, "m") == ("hello", "")
     goal = MessageAnswered("m", 3)
     assert goal.look(entries) == End(TurnStatus.COMPLETED, 3)

@@ -11,9 +11,9 @@ from app.turns.compaction.protocol import SummaryStatus
 from app.turns.compaction.summary import Summary
 from app.turns.control import Session
 from app.turns.modes import Mode
-from app.turns.protocol import Absent, ChatStatus, HistoryEntry, OpenTurnStatus, WaitingMessage
+from app.turns.reading.protocol import ChatStatus, HistoryEntry, OpenTurnStatus, TurnUsage, WaitingMessage
 from app.turns.transcript import Approval, AssistantItem, Item, Message, ToolItem, Turn, TurnStatus, Usage, UserItem
-from app.values import Input, Stored
+from app.values import Absent, Input, Stored
 
 
 class LookRequest(Input):
@@ -119,12 +119,14 @@ def status_of(session: Session, turns: Mapping[int, Turn], mode: Mode) -> ChatSt
                 waiting=[_waiting(message) for message in turns[turn.turn_id].pending],
                 waiting_for=turns[turn.turn_id].waiting_for,
                 approvals=approvals_of([turns[turn.turn_id]]),
+                usage=used(turns[turn.turn_id].usage),
             )
             for turn in session.open
         ],
         held=[_waiting(message) for message in session.held or ()],
         agents=list(session.agents) or None,
         summary=_summary_status(session),
+        usage=used(session.usage),
     )
 
 
@@ -140,6 +142,16 @@ def _summary_status(session: Session) -> SummaryStatus | None:
         problem=state.problem,
         again_after_turn=again,
     )
+
+
+def used(usage: Usage) -> Usage | None:
+    """Return what LLM calls used, None if there were none."""
+    return usage if usage.calls else None
+
+
+def usages_of(turns: Iterable[Turn]) -> list[TurnUsage] | None:
+    """Return what those of these turns used that called the LLM, None without any."""
+    return [TurnUsage(turn_id=turn.turn_id, usage=turn.usage) for turn in turns if turn.usage.calls] or None
 
 
 def _waiting(message: Message) -> WaitingMessage:
@@ -161,6 +173,7 @@ def _entry(turn: Turn, index: int, item: Item) -> HistoryEntry:
             return HistoryEntry(**entry, message_id=item.message_id, source=item.source)
         case AssistantItem():
             calls = [call.model_dump() for call in item.tool_calls] or None
-            return HistoryEntry(**entry, partial=item.finish.partial, tool_calls=calls)
+            reasoning = item.thought.text if item.thought else None
+            return HistoryEntry(**entry, partial=item.finish.partial, tool_calls=calls, reasoning=reasoning or None)
         case ToolItem():
             return HistoryEntry(**entry, tool_call_id=item.call_id, outcome=item.outcome)

@@ -14,9 +14,9 @@ from typing import Any
 
 import httpx2
 
-from app.llm.offline_arguments import arguments_for
-from app.llm.offline_notes import notes_of
-from app.llm.offline_trip import next_step
+from app.llm.offline.arguments import arguments_for
+from app.llm.offline.notes import notes_of
+from app.llm.offline.trip import next_step
 from app.llm.wire import BETWEEN_TEXTS, BROKEN_OFF, CONTINUE, INTERRUPTED, WireMessage
 from app.turns.compaction.summary import INSTRUCTIONS as SUMMARY_INSTRUCTIONS
 from app.turns.compaction.summary import OPENING as SUMMARY_OPENING
@@ -29,7 +29,7 @@ TOOL = "execute_task"
 class OfflineTransport(httpx2.AsyncBaseTransport):
     """Plays a model that calls the tools which a message names, each once, and then says what they answered.
 
-    `/trip Lisbon` is the worked example (`offline_trip.py`), and what a background agent says is passed on as it is.
+    `/trip Lisbon` is the worked example (`trip.py`), and what a background agent says is passed on as it is.
     A message that names no tool is worked on with `execute_task`, in as many iterations as `iterations` says. Each
     reply takes `pace_s` seconds.
     """
