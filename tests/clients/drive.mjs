@@ -48,11 +48,11 @@ function report({ agent, events, error }) {
 
 const commands = {
   open,
-  run({ as, message, runId, props }) {
+  run({ as, message, runId, props, resume }) {
     const seen = found(as);
     Object.assign(seen, { events: [], error: null });
     if (message) seen.agent.addMessage({ role: "user", ...message });
-    seen.running = seen.agent.runAgent({ runId, forwardedProps: props }).then(
+    seen.running = seen.agent.runAgent({ runId, forwardedProps: props, ...(resume ? { resume } : {}) }).then(
       () => {},
       (error) => (seen.error = String(error.message ?? error)),
     );

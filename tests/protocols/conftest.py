@@ -3,11 +3,13 @@
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
 import pytest_asyncio
 
+from tests.support import tooled_main
 from tests.support.chat import Chat
 from tests.support.llm_server import LLMServer, echo
 from tests.support.process import free_port, local_http
@@ -41,7 +43,8 @@ async def site(
     web_port = free_port()
     async with RestateServer(restate_binary, tmp_path_factory.mktemp("restate")) as restate:
         settings = SETTINGS | restate.settings | {"OPENAI_BASE_URL": llm_server.url, "WEB_PORT": str(web_port)}
-        async with restate.serving(Service(tmp_path_factory.mktemp("service"), **settings)) as service:
+        folder = tmp_path_factory.mktemp("service")
+        async with restate.serving(Service(folder, Path(tooled_main.__file__), **settings)) as service:
             yield Site(f"http://127.0.0.1:{web_port}", restate, llm_server, service)
 
 

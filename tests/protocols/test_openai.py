@@ -1,6 +1,7 @@
 """The `openai` package as a client of the application."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import httpx2
@@ -279,3 +280,19 @@ async def test_the_offline_model(site: Site, tmp_path_factory: pytest.TempPathFa
             assert said.endswith("Done: bake a cake.")
     finally:
         await site.restate.register(site.service.url)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_call_that_waits_for_approval(client: AsyncOpenAI, chat: Chat, streamed: bool) -> None:
+    """The answer ends with what is asked and how to decide; repeated after that, the message has the whole answer."""
+    call = Call("pay", json.dumps({"amount": 100, "to": chat.key}), "call_1")
+    chat.script(Plan(text=["I pay."], calls=[call], finish_reason="tool_calls"), Plan(text=["All done."]))
+    headers = {"X_Message_Id": "m-1"}
+    said = "".join(await stream(client, "pay", **headers)) if streamed else await ask(client, "pay", **headers)
+
+    assert said.startswith("I pay.\n\n---\n\nThe agent waits for your approval of `pay` with\n\n    {")
+    [body] = [json.loads(line) for line in said.splitlines() if "approval_id" in line]
+    assert f"/chats/{chat.key}/resolve_approval" in said
+    assert (await chat.call("resolve_approval", **body))["result"] == "applied"
+    await chat.idle()
+    assert await ask(client, "pay", **headers) == "I pay.\n\nAll done."

@@ -52,9 +52,9 @@ class Following(Generic[T]):
     async def begin(self, goal: Goal) -> None:
         """Read the chat so far, and follow it until `goal`. Errors: as Ingress.call."""
         self._goal = goal
-        entries = await self.history()
-        self._begun += self._telling.start(entries)
-        self.end = goal.look(entries)
+        history = await self.history()
+        self._begun += self._telling.start(history.entries)
+        self.end = goal.look(history.entries, history.approvals or ())
         for seen in self._joined:
             if not isinstance(seen, goal.reads_anew):  # the history is newer
                 self.end = self.end or goal.take(seen)
@@ -74,12 +74,12 @@ class Following(Generic[T]):
         self.end = self._goal.take(seen)
         if self._goal.in_doubt or isinstance(seen, Resync):
             with suppress(AgentError):  # while Restate is away the goal stays in doubt, and what follows asks again
-                entries = await self.history()
-                told += self._telling.catch_up(entries)
-                self.end = self.end or self._goal.look(entries)
+                history = await self.history()
+                told += self._telling.catch_up(history.entries)
+                self.end = self.end or self._goal.look(history.entries, history.approvals or ())
         return told
 
-    async def history(self) -> list[HistoryEntry]:
+    async def history(self) -> History:
         """Return the last turns of the chat. Errors: as Ingress.call."""
         answer = await self._gateway.ingress.call(self._key, "get_chat_history", {"limit": HISTORY_TURNS})
-        return History.model_validate(answer).entries
+        return History.model_validate(answer)

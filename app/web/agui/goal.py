@@ -8,22 +8,26 @@ from dataclasses import dataclass, field
 
 from app.turns.reading.history import TurnView
 from app.turns.reading.protocol import ChatStatus, HistoryEntry
-from app.turns.transcript import TurnStatus, Usage
+from app.turns.transcript import Approval, TurnStatus, Usage
 from app.web.watch.events import StatusSeen, TurnSeen, ViewEvent
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How what a stream waited for has ended. `status` None: nothing was asked of the agent."""
+    """How what a stream waited for has ended, or stands still. `status` None: nothing was asked of the agent."""
 
     status: TurnStatus | None
     turn_id: int | None = None
     error: str | None = None
     usage: Usage = field(default_factory=Usage)
+    asks: tuple[Approval, ...] = ()  # it goes on when a person has decided about these
 
 
 class MessageAnswered:
-    """The turn that took the message is over, also if the message moved to another turn before it was taken."""
+    """The turn that took the message is over, also if the message moved to another turn before it was taken.
+
+    Or it waits for a person, as may a turn before it.
+    """
 
     reads_anew = (StatusSeen, TurnSeen)  # of what it was before the message came, nothing counts
 
@@ -37,6 +41,8 @@ class MessageAnswered:
         match event:
             case StatusSeen(status) if status.last_turn_id < self.turn_id:
                 self.in_doubt = True  # the chat was forgotten, or the view is behind the message
+            case StatusSeen(status) if _asks(status):
+                self.in_doubt = True  # the view may be behind the decision
             case TurnSeen(turn) if _has(turn.entries, self.message_id) is not None:
                 self.turn_id = turn.turn_id
                 return None if is_open(turn.status) else _end_of(turn)
@@ -44,8 +50,11 @@ class MessageAnswered:
                 self.in_doubt = True
         return None
 
-    def look(self, entries: Sequence[HistoryEntry]) -> End | None:
-        """Return the end if the history knows it. `entries` are those of whole turns, up to the newest."""
+    def look(self, entries: Sequence[HistoryEntry], asks: Sequence[Approval] = ()) -> End | None:
+        """Return the end if the history knows it. `entries` are those of whole turns, up to the newest.
+
+        `asks` are the calls that wait for a person.
+        """
         self.in_doubt = False
         entry = _has(entries, self.message_id)
         if entry is None:
@@ -55,18 +64,18 @@ class MessageAnswered:
         if entry.held:
             return End(TurnStatus.WITHDRAWN, self.turn_id)
         if is_open(entry.status):
-            return None
+            return _standing(self.turn_id, asks)
         why = [line.content for line in entries if line.turn_id == self.turn_id and line.role == "system"]
         return End(entry.status, self.turn_id, why[-1] if why else None)
 
 
 class ChatAtRest:
-    """No turn is open; the end is that of the last turn which was seen to go on."""
+    """No turn is open, or one waits for a person; the end is that of the last turn which was seen to go on."""
 
     reads_anew = (TurnSeen,)
-    in_doubt = False
 
     def __init__(self) -> None:
+        self.in_doubt = False
         self._status: ChatStatus | None = None
         self._open: set[int] = set()
         self._end = End(None)
@@ -77,6 +86,7 @@ class ChatAtRest:
             case StatusSeen(status):
                 self._status = status
                 self._open |= {turn.turn_id for turn in status.open_turns}
+                self.in_doubt = self.in_doubt or _asks(status)
             case TurnSeen(turn) if is_open(turn.status):
                 self._open.add(turn.turn_id)
             case TurnSeen(turn) if turn.turn_id in self._open:
@@ -87,8 +97,10 @@ class ChatAtRest:
         known = self._status.last_turn_id  # of a chat that was forgotten, the turns seen before are no more
         return None if any(turn_id <= known for turn_id in self._open) else self._end
 
-    def look(self, entries: Sequence[HistoryEntry]) -> End | None:  # noqa: ARG002 - a goal may look
-        return None
+    def look(self, entries: Sequence[HistoryEntry], asks: Sequence[Approval] = ()) -> End | None:
+        """Return the end if a person is asked. `entries` and `asks` are those of the newest turns."""
+        self.in_doubt = False
+        return _standing(entries[-1].turn_id, asks) if entries else None
 
 
 Goal = MessageAnswered | ChatAtRest
@@ -97,6 +109,15 @@ Goal = MessageAnswered | ChatAtRest
 def is_open(status: TurnStatus) -> bool:
     """Return whether a turn of this status goes on, or is yet to begin."""
     return status in (TurnStatus.QUEUED, TurnStatus.RUNNING)
+
+
+def _standing(turn_id: int, asks: Sequence[Approval]) -> End | None:
+    """Return where a turn stands that waits for a person, or waits behind one that does."""
+    return End(TurnStatus.RUNNING, turn_id, asks=tuple(asks)) if asks else None
+
+
+def _asks(status: ChatStatus) -> bool:
+    return any(turn.approvals for turn in status.open_turns)
 
 
 def _has(entries: Sequence[HistoryEntry], message_id: str) -> HistoryEntry | None:

@@ -4,6 +4,7 @@ Pure: no I/O. Refuses what it cannot do as asked, before anything is stored; wha
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,22 @@ from pydantic.alias_generators import to_camel
 
 from app.errors import UsageError
 from app.turns.modes import Mode
+from app.turns.reading.protocol import HistoryEntry
 from app.values import Stored, problems_of, quoted
-from app.web.agui.run import Client
 
 MAX_ID_CHARS = 128  # as ChatService has it
 IGNORED = ("tools", "context", "state")  # of the input: the agent has its own, and shares none
 _VERSION = re.compile(r"(\d{1,9})\.\d{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who watches: the ids of its thread and run, whether it speaks 1.0, the ids of the messages that it has."""
+
+    thread_id: str
+    run_id: str
+    speaks_1_0: bool = False
+    known: tuple[str, ...] = ()
 
 
 class RunInput(Stored, alias_generator=to_camel):
@@ -73,8 +84,6 @@ def message_of(run: RunInput) -> NewMessage:
 
     Errors: UsageError with what is wrong and what to do.
     """
-    if run.resume:
-        raise UsageError("There is nothing to resume: this agent asks for no approvals. Send a run without `resume`")
     if not run.messages:
         raise UsageError("The run has no messages: send at least one, of role `user`; or use `connect` to watch")
     last = run.messages[-1]
@@ -87,6 +96,14 @@ def message_of(run: RunInput) -> NewMessage:
     if not isinstance(message_id, str) or not 0 < len(message_id) <= MAX_ID_CHARS:
         raise UsageError(f"The last message needs an `id` of 1 to {MAX_ID_CHARS} characters, got {quoted(message_id)}")
     return NewMessage(content=_text_of(last.get("content")), message_id=message_id, mode=_mode_of(run.forwarded_props))
+
+
+def new_message_of(run: RunInput, known: Iterable[HistoryEntry]) -> NewMessage | None:
+    """Return the message that a run brings beside its answers, None if the chat has it. Errors: UsageError."""
+    last = run.messages[-1] if run.messages else {}
+    if last.get("role") != "user" or last.get("id") in {entry.message_id for entry in known}:
+        return None
+    return message_of(run)
 
 
 def read_mode(value: object, where: str) -> Mode:

@@ -17,8 +17,10 @@ from app.errors import NotFound, UsageError
 from app.turns.protocol import Receipt
 from app.values import quoted
 from app.web.agui.goal import ChatAtRest, MessageAnswered
+from app.web.agui.interrupts.answered import decisions_of
+from app.web.agui.interrupts.resuming import answered_in, resolve
 from app.web.agui.open_runs import OpenRuns
-from app.web.agui.request import message_of, read_input
+from app.web.agui.request import RunInput, message_of, new_message_of, read_input
 from app.web.agui.run import RunEvents
 from app.web.agui.stopping import stop_chat, stop_message
 from app.web.agui.stream import joined, native_events, run_events, streamed
@@ -36,7 +38,7 @@ CAPABILITIES = AgentCapabilities.model_validate(
         "reasoning": {"supported": True, "streaming": True, "encrypted": False},
         "state": {"snapshots": False, "deltas": False, "memory": True, "persistentState": False},
         "multimodal": {"input": {"image": False, "audio": False, "video": False, "pdf": False, "file": False}},
-        "humanInTheLoop": {"supported": True, "interventions": True, "approvals": False, "interrupts": False},
+        "humanInTheLoop": {"supported": True, "interventions": True, "approvals": True, "interrupts": True},
     }
 )
 
@@ -81,10 +83,14 @@ async def info(_request: Request) -> Response:
 
 
 async def run(request: Request) -> Response:
-    """Send the last message of a run, and stream the chat until the turn that took it is over."""
+    """Send the last message of a run, or what a person has decided, and stream the chat until that turn is over, or
+    waits for a person."""
     _require_agent(request)
     asked = read_input(await body_of(request))
-    key, message = require_chat(request, asked.thread_id), message_of(asked)
+    key = require_chat(request, asked.thread_id)
+    if asked.resume:
+        return await _resumed(request, key, asked)
+    message = message_of(asked)
     async with AsyncExitStack() as held:
         events = RunEvents(asked.client, asked.ignored)
         following = await joined(request, key, events, held)
@@ -100,8 +106,35 @@ async def run(request: Request) -> Response:
         return streamed(request, run_events(following, events), held)
 
 
+async def _resumed(request: Request, key: str, asked: RunInput) -> Response:
+    """Pass on what a person has decided, and stream the chat until the turn is over that goes on by it.
+
+    A message that comes along is sent, too: before calls are rejected of which it may be the reason.
+    """
+    ingress, decisions = gateway_of(request).ingress, decisions_of(asked.resume)
+    async with AsyncExitStack() as held:
+        events = RunEvents(asked.client, asked.ignored)
+        following = await joined(request, key, events, held)
+        accepted = open_runs_of(request).begin(key, asked.run_id)
+        goal: MessageAnswered | None = None
+        try:
+            await resolve(ingress, key, [each for each in decisions if not each.given_up])
+            known = (await following.history()).entries
+            if (message := new_message_of(asked, known)) is not None:
+                receipt = Receipt.model_validate(await ingress.call(key, NEW_MESSAGE, message.to_body()))
+                goal = MessageAnswered(receipt.message_id, receipt.turn_id)
+            await resolve(ingress, key, [each for each in decisions if each.given_up])
+            goal = goal or answered_in(known, decisions[-1].turn_id)
+            accepted.set_result(goal.message_id)
+        finally:
+            if not accepted.done():
+                accepted.set_result(None)
+        await following.begin(goal)
+        return streamed(request, run_events(following, events), held)
+
+
 async def connect(request: Request) -> Response:
-    """Stream the chat as it is, and what goes on in it until no turn is open."""
+    """Stream the chat as it is, and what goes on in it until no turn is open, or the one that is waits for a person."""
     _require_agent(request)
     asked = read_input(await body_of(request))
     key = require_chat(request, asked.thread_id)

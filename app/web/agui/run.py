@@ -4,16 +4,12 @@ Pure: no I/O. Keeps what the client has equal to the record: by pieces while tha
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ag_ui.core import (
     PROTOCOL_VERSION,
     BaseEvent,
     CustomEvent,
-    RunErrorEvent,
-    RunFinishedCancelledOutcome,
-    RunFinishedEvent,
-    RunFinishedSuccessOutcome,
     RunStartedEvent,
     TextMessageContentEvent,
     TextMessageEndEvent,
@@ -34,9 +30,11 @@ from app.live.events import (
     ToolProgress,
     ToolStarted,
 )
+from app.turns.approval.rules import turn_of
 from app.turns.reading.history import TurnView
 from app.turns.reading.protocol import HistoryEntry
-from app.turns.transcript import TurnStatus
+from app.turns.transcript import Approval
+from app.web.agui.ending import last_event
 from app.web.agui.goal import End, is_open
 from app.web.agui.lines import (
     UNPLACED,
@@ -48,25 +46,14 @@ from app.web.agui.lines import (
     result_line_id,
     text_line_id,
 )
+from app.web.agui.request import Client
 from app.web.agui.running import RunningText
 from app.web.agui.thinking import Thinking
-from app.web.agui.tokens import tokens_of
 from app.web.agui.told import Told
 from app.web.watch.events import StatusSeen, TurnSeen, Unavailable, ViewEvent
 
 NO_TURN = 0
-FAILED = (TurnStatus.FAILED, TurnStatus.LIMIT_REACHED)
 SNAPSHOT_CHARS = 2_000_000  # of the history that a run begins with; official clients buffer 10 million of one event
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Who watches: the ids of its thread and run, whether it speaks 1.0, the ids of the messages that it has."""
-
-    thread_id: str
-    run_id: str
-    speaks_1_0: bool = False
-    known: tuple[str, ...] = ()
 
 
 class RunEvents:
@@ -139,19 +126,19 @@ class RunEvents:
         """Return the end of the stream: what is open is closed, then one terminal event."""
         self._events = []
         self._end_text()
-        client, tokens = self._client, tokens_of(end.usage) if self._client.speaks_1_0 else None
-        if end.status in FAILED:
-            error = RunErrorEvent(message=end.error or f"The turn {end.status}.", code=str(end.status), usage=tokens)
-            return [*self._events, error]
-        outcome = None
-        if client.speaks_1_0:
-            completed = end.status in (None, TurnStatus.COMPLETED)
-            outcome = RunFinishedSuccessOutcome() if completed else RunFinishedCancelledOutcome()
-        result = None if end.status is None else {"turn_id": end.turn_id, "status": str(end.status)}
-        finished = RunFinishedEvent(
-            thread_id=client.thread_id, run_id=client.run_id, result=result, outcome=outcome, usage=tokens
-        )
-        return [*self._events, finished]
+        asks = [(approval, self._call_asked(approval)) for approval in end.asks]
+        return [*self._events, last_event(self._client, end, asks)]
+
+    def _call_asked(self, approval: Approval) -> str:
+        """Return our id of the call that a person is asked about; a client that does not have it is told of it."""
+        turn_id = turn_of(approval.approval_id)
+        for line in self._told.lines:
+            call_id = line_call_id(turn_id, line.place, approval.call_id)
+            if line.turn_id == turn_id and call_id in [call.call_id for call in line.calls]:
+                return call_id
+        text_id = TextId(turn_id, self._recorded(turn_id), "")
+        self._start_tool(ToolStarted(text_id, approval.call_id, approval.name, approval.arguments))
+        return line_call_id(turn_id, text_id.index, approval.call_id)
 
     # The record
 

@@ -6,9 +6,9 @@ A message is sent to its chat, and the answer is read from there; a task goes to
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 from uuid import uuid4
 
@@ -20,7 +20,7 @@ from starlette.routing import Route
 from app.errors import AgentError
 from app.llm import get_llm
 from app.turns.protocol import Receipt
-from app.turns.transcript import TurnStatus
+from app.turns.transcript import Approval, TurnStatus
 from app.web.agui.following import Following
 from app.web.agui.goal import MessageAnswered
 from app.web.agui.stopping import stop_message
@@ -28,8 +28,9 @@ from app.web.agui.stream import joined, streamed
 from app.web.caller import caller_of, require_chat
 from app.web.chats import body_of
 from app.web.gateway import gateway_of
-from app.web.ingress import NEW_MESSAGE
-from app.web.openai.answer import AnswerText, Reasoning, answer_in
+from app.web.ingress import NEW_MESSAGE, encoded
+from app.web.openai.answer import BETWEEN, AnswerText, Reasoning, answer_in
+from app.web.openai.asking import asked_text
 from app.web.openai.request import Asked, ChatCompletionRequest, as_items, last_user_text, read_asked, read_body
 from app.web.openai.shapes import MODEL, Frame, error, finish_reason, models
 from app.web.refusals import Refused
@@ -39,6 +40,7 @@ ENDING = "The service ends or starts again. The agent goes on by itself: ask aga
 
 logger = logging.getLogger("openai")
 
+AskedOf = Callable[[Sequence[Approval]], str]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -99,9 +101,10 @@ async def complete(request: Request) -> Response:
         receipt = Receipt.model_validate(await gateway_of(request).ingress.call(key, NEW_MESSAGE, message))
         await following.begin(MessageAnswered(receipt.message_id, receipt.turn_id))
         held.callback(leaving.let_go)
+        asked_of = partial(asked_text, page=str(request.base_url), path=f"/chats/{encoded(key)}/resolve_approval")
         if body.stream:
-            return streamed(request, _chunks(following, frame, body, leaving), held)
-        return await _whole(request, following, frame, leaving, receipt.message_id)
+            return streamed(request, _chunks(following, frame, body, leaving, asked_of), held)
+        return await _whole(request, following, frame, leaving, receipt.message_id, asked_of)
 
 
 class Leaving:
@@ -131,7 +134,7 @@ class Leaving:
 
 
 async def _chunks(
-    following: Following[str], frame: Frame, body: ChatCompletionRequest, leaving: Leaving
+    following: Following[str], frame: Frame, body: ChatCompletionRequest, leaving: Leaving, asked_of: AskedOf
 ) -> AsyncIterator[ServerSentEvent]:
     """Yield the answer piece by piece."""
     yield _sse(frame.chunk({"role": "assistant", "content": ""}))
@@ -151,6 +154,8 @@ async def _chunks(
     elif end.status is TurnStatus.FAILED:
         yield _sse(error(502, end.error or FAILED, str(end.status)))
     else:
+        if end.asks:
+            yield _sse(frame.chunk({"content": f"{BETWEEN}{asked_of(end.asks)}"}))
         yield _sse(frame.chunk({}, finish_reason(end.status)))
         if body.include_usage:
             yield _sse(frame.usage_chunk(end.usage))
@@ -158,9 +163,14 @@ async def _chunks(
 
 
 async def _whole(
-    request: Request, following: Following[str], frame: Frame, leaving: Leaving, message_id: str
+    request: Request,
+    following: Following[str],
+    frame: Frame,
+    leaving: Leaving,
+    message_id: str,
+    asked_of: AskedOf,
 ) -> Response:
-    """Return the answer when it is complete. Errors: Refused (502) if the turn failed."""
+    """Return the answer when it is complete, or a person is asked. Errors: Refused (502) if the turn failed."""
     reading = asyncio.ensure_future(_until_end(following))
     gone = asyncio.ensure_future(_gone(request))
     try:
@@ -174,20 +184,23 @@ async def _whole(
     if reading.cancelled():
         return Response(status_code=499)  # nobody reads it
     leaving.complete = True
-    reading.result()
+    said = reading.result()
     end = following.end
     if end is None:
         raise Refused(503, ENDING)
     if end.status is TurnStatus.FAILED:
         raise Refused(502, end.error or FAILED)
-    text, reasoning = answer_in(await following.history(), message_id)
+    if end.asks:  # the record has the reply when its calls are over
+        text = BETWEEN.join(each for each in (said, asked_of(end.asks)) if each)
+        return JSONResponse(frame.whole(text, finish_reason(end.status), end.usage))
+    text, reasoning = answer_in((await following.history()).entries, message_id)
     return JSONResponse(frame.whole(text, finish_reason(end.status), end.usage, reasoning))
 
 
-async def _until_end(following: Following[str]) -> None:
+async def _until_end(following: Following[str]) -> str:
+    """Return what was said on the way."""
     async with aclosing(following.told()) as told:
-        async for _ in told:
-            pass
+        return "".join([text async for text in told if not isinstance(text, Reasoning)])
 
 
 async def _gone(request: Request) -> None:

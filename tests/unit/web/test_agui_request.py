@@ -48,7 +48,6 @@ def test_parts_are_joined() -> None:
         ({"runId": "x" * 129}, "runId"),
         ({"forwardedProps": {"mode": "shout"}}, "INTERRUPT, ROLLBACK"),
         ({"forwardedProps": {"mode": 5}}, "INTERRUPT, ROLLBACK"),
-        ({"resume": [{"interruptId": "x", "status": "resolved"}]}, "nothing to resume"),
     ],
 )
 def test_what_cannot_be_done_is_refused(fields: dict[str, Any], why: str) -> None:

@@ -8,7 +8,8 @@ from app.live.events import CallEnded, CallStarted, TextAdded, TextId, ThoughtAd
 from app.turns.reading.protocol import HistoryEntry
 from app.turns.transcript import TurnStatus, Usage
 from app.web.agui.goal import End
-from app.web.agui.run import Client, RunEvents
+from app.web.agui.request import Client
+from app.web.agui.run import RunEvents
 from tests.support.agui_reader import Reader
 from tests.support.view_script import ScriptedChat, with_losses
 
