@@ -7,18 +7,22 @@ import asyncio
 import uuid
 from collections.abc import Callable
 
+from app.terminal import approvals
+from app.terminal.approvals import asked_lines
 from app.terminal.feed import ChatFeed, Line, lines_of
 from app.terminal.gateway import ChatGateway, Refused
 from app.text import clean, printable, shorten
 from app.turns.modes import Mode
 
-HELP = """\
+HELP = f"""\
 Enter sends; while the agent works, the chat's mode says what that does. Alt+Enter sends in the other mode.
 Esc stops the agent and holds what waits; Esc again sends all of it, in order.
 /mode [MODE]          show the chat's mode, or set it: INTERRUPT, STEER, INCORPORATE, QUEUE, ROLLBACK, REJECT
 /queue                show what waits, with numbers
 /edit N TEXT          change message N of the queue     /drop N   take it back     /now N   send it now
 /history [TURNS]      show the last turns
+{approvals.HELP}
+/undo                 show what can be undone of the turn that runs; /undo now stops it and undoes that
 /stop   /resume       as Esc and Esc again
 /quit                 leave; the agent goes on
 //text                a message that begins with a slash"""
@@ -126,6 +130,13 @@ class Commands:
             case "resume":
                 await self._gateway.call("resume")
                 return []
+            case "approvals":
+                asked = [line for n, each in enumerate(self._feed.approvals, 1) for line in asked_lines(n, each)]
+                return [Line("ask", line) for line in asked] or [Line("note", "Nothing waits for you.")]
+            case "approve" | "reject" | "answer":
+                return await self._decide(name, rest)
+            case "undo":
+                return await self._undo(rest.strip())
             case "edit" | "drop" | "now":
                 return await self._change(name, *rest.strip().partition(" ")[::2])
         return [Line("error", f"/{printable(name)} is not known; /help says what is.")]
@@ -146,6 +157,25 @@ class Commands:
             for n, message in numbered
         ]
         return lines or [Line("note", "Nothing waits.")]
+
+    async def _decide(self, name: str, rest: str) -> list[Line]:
+        try:
+            decision = approvals.decision_of(name, rest, self._feed.approvals)
+        except approvals.Unclear as unclear:
+            return [Line("error", printable(str(unclear)))]
+        too_late = approvals.told(await self._gateway.call("resolve_approval", **decision))
+        return [Line("error", too_late)] if too_late else []
+
+    async def _undo(self, rest: str) -> list[Line]:
+        """Show what a rollback would undo, or have it done: never the one for the other."""
+        if rest == "now":
+            self.stopping = self._feed.busy
+            answer = await self._gateway.call("stop", queue="hold", rollback=True)
+            return [] if answer.get("stopped") else [Line("note", "Nothing runs.")]
+        preview = await self._gateway.preview_rollback()
+        if preview["turn_id"] is None:
+            return [Line("note", "Nothing runs.")]
+        return [Line("note", line) for line in approvals.undo_lines(preview)]
 
     async def _change(self, name: str, number: str, text: str) -> list[Line]:
         messages = [*self._feed.held, *self._feed.waiting]

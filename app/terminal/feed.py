@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from app.terminal.approvals import asked_lines
 from app.text import printable, shorten
 
 Json = dict[str, Any]
-Kind = Literal["user", "answer", "thought", "tool", "note", "error"]
+Kind = Literal["user", "answer", "thought", "tool", "note", "ask", "error"]
 Place = tuple[int, int]  # turn, and place in its transcript
 
 _SHOWN_CHARS = 200  # of arguments and results
@@ -56,6 +57,7 @@ class ChatFeed:
         self._closed: set[int] = set()
         self._coming: dict[str, str] = {}  # messages that are not shown yet: own ones, and those that wait
         self._said: set[str] = set()  # ids of those that were shown before the record had them
+        self._asked_of: set[str] = set()  # ids of the approvals that were shown
         self._last_turn = 0
 
     @property
@@ -76,6 +78,11 @@ class ChatFeed:
     def held(self) -> list[Json]:
         held: list[Json] = (self.status or {}).get("held", [])
         return held
+
+    @property
+    def approvals(self) -> list[Json]:
+        """The tool calls that wait for a person."""
+        return [each for turn in (self.status or {}).get("open_turns", ()) for each in turn.get("approvals") or ()]
 
     def sending(self, message_id: str, content: str) -> None:
         """Know an own message: the model may have read it, and answer, before the record tells of it."""
@@ -123,6 +130,10 @@ class ChatFeed:
         if before is not None and up_to > _summed_up(before):
             yield Line("note", f"(summed up to turn {up_to}; /history shows what the agent sees of it)")
         self._coming |= {each["message_id"]: _said(each) for each in (*self.waiting, *self.held)}
+        for number, approval in enumerate(self.approvals, 1):
+            if approval["approval_id"] not in self._asked_of:
+                self._asked_of.add(approval["approval_id"])
+                yield from (*self._end_text(), *(Line("ask", line) for line in asked_lines(number, approval)))
         if status["last_turn_id"] == 0 and self._last_turn:
             self._running, self._last_turn = None, 0
             self._texts.clear()

@@ -67,6 +67,10 @@ class ChatGateway:
         entries: list[Json] = (await self._request("GET", f"{self._path}?limit={limit}"))["entries"]
         return entries
 
+    async def preview_rollback(self) -> Json:
+        """Return what a rollback would undo. Errors: Refused."""
+        return await self._request("GET", f"{self._path}/preview_rollback")
+
     async def call(self, handler: str, **body: object) -> Json:
         """Call a handler of the chat. Errors: Refused."""
         return await self._request("POST", f"{self._path}/{handler}", body)

@@ -28,6 +28,7 @@ _STYLE = Style.from_dict(
         "user": "bold",
         "thought": "ansibrightblack italic",
         "tool": "ansibrightblack",
+        "ask": "ansiyellow",
         "note": "ansibrightblack italic",
         "error": "ansired",
         "prompt": "ansicyan bold",
@@ -146,6 +147,8 @@ class Screen:
             parts.append(f"{len(feed.held)} held (Esc sends)" if not feed.busy else f"{len(feed.held)} held")
         if feed.waiting:
             parts.append(f"{len(feed.waiting)} waiting")
+        if feed.approvals:
+            parts.append(f"{len(feed.approvals)} for you to decide (/approvals)")
         waits = [turn["waiting_for"] for turn in status.get("open_turns", ())[:1] if turn.get("waiting_for")]
         if waits:
             parts.append(printable(f"waits until {waits[0]['until']}: {waits[0]['reason']}"))
