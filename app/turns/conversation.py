@@ -53,7 +53,7 @@ class Conversation(Waiting, Approvals, Agents, SumsUp):
 
     def preview(self, has_compensation: Callable[[str], bool]) -> RollbackPreview:
         """Return what a rollback would do to the turn that runs, as far as it has reported."""
-        running = next((turn for turn in self._live() if turn.running), None)
+        running = next((turn for turn in self._live() if turn.running), None) or self._ends_without_rollback()
         items = () if running is None else self.turns[running.turn_id].items
         return preview_of(None if running is None else running.turn_id, items, has_compensation)
 

@@ -61,6 +61,7 @@ class StubChat:
     stopping: bool = False
     waiting_for: Json | None = None
     approvals: list[Json] = field(default_factory=list)
+    preview: Json = field(default_factory=lambda: {"turn_id": None, "undone": [], "irreversible": []})
     summary: tuple[int, str] | None = None  # up to which turn, and what the agent sees of them
     watchers: list["asyncio.Queue[Json | None]"] = field(default_factory=list)
     cursors: list[str | None] = field(default_factory=list)  # what watchers brought along
@@ -186,6 +187,7 @@ class StubGateway:
             Route("/chats", self._list),
             Route("/chats/{key}", self._history),
             Route("/chats/{key}/events", self._events),
+            Route("/chats/{key}/preview_rollback", self._preview),
             Route("/chats/{key}/{handler}", self._post, methods=["POST"]),
         ]
         return Starlette(routes=routes)
@@ -237,6 +239,9 @@ class StubGateway:
         turns = [{"turn_id": each["turn_id"], "usage": each["usage"]} for each in shown if each.get("usage")]
         return JSONResponse({"entries": entries, "next_before_turn": begin if begin > 1 else None, "turns": turns})
 
+    async def _preview(self, request: Request) -> Response:
+        return JSONResponse(self.chat(request.path_params["key"]).preview)
+
     async def _events(self, request: Request) -> Response:
         if refused := self._refused(request):
             return refused
@@ -277,6 +282,8 @@ class StubGateway:
                 chat.mode = body["mode"]
                 chat.tell_status()
                 return {"mode": chat.mode}
+            case "stop":
+                return {"stopped": not self.taken}
             case _:
                 return {"result": "already_taken" if self.taken else "applied"}
 

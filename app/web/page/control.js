@@ -34,14 +34,16 @@ export class Control {
     return true;
   }
 
-  async stop(queue) {
+  /** Stop; `more` goes along. Return the answer, undefined if it failed. */
+  async stop(queue, more = {}) {
     const { chat, running } = this;
-    const work = attempt(() => chat.call("stop", { queue }));
+    const work = attempt(() => chat.call("stop", { queue, ...more }));
     this.stopping = { turn: running?.turn_id, work };
     this.show();
     const answer = await work;
-    if (answer === undefined && this.stopping?.work === work) this.stopping = null;
+    if ((answer === undefined || answer.stopped === false) && this.stopping?.work === work) this.stopping = null;
     this.show();
+    return answer;
   }
 
   /** Send what is held. A stop that is on its way comes first: it is what holds them. */

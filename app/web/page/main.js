@@ -10,6 +10,7 @@ import { byId, icon, say } from "./dom.js";
 import { signIn, watchSignOut } from "./login.js";
 import { attempt, clearNotices, notice } from "./notices.js";
 import { wakeOutboxes } from "./outbox.js";
+import { Rollback } from "./rollback.js";
 import { Sidebar } from "./sidebar.js";
 import { choice } from "./storage.js";
 import { Stream } from "./stream.js";
@@ -24,6 +25,7 @@ class Page {
     this.composer = new Composer({ control: this.control, onSent: () => this.transcript.follow() });
     this.waiting = new Waiting({ control: this.control, keep: (text) => this.composer.keepUnsaved(text) });
     this.approvals = new Approvals();
+    this.rollback = new Rollback(this.control);
     this.sidebar = new Sidebar(me);
     this.agents = new Agents();
     window.addEventListener("hashchange", () => this.open(this.keyOfAddress()));
@@ -56,7 +58,7 @@ class Page {
     history.replaceState(null, "", `#/${encodeURIComponent(key)}`); // the address names the chat: it can be gone back to
     const chat = new Chat(key, (what, turnId) => chat === this.chat && this.changed(what, turnId));
     this.chat = chat;
-    for (const part of [this.control, this.transcript, this.approvals, this.waiting, this.composer]) part.open(chat);
+    for (const part of [this.control, this.transcript, this.approvals, this.waiting, this.rollback, this.composer]) part.open(chat);
     this.sidebar.open(key);
     this.transcript.changed("outbox");
     this.stream = new Stream(chatPath(key, "events"), {
@@ -95,6 +97,7 @@ class Page {
       this.control.show();
       this.approvals.show();
       this.waiting.show();
+      this.rollback.show();
       this.composer.show();
       this.transcript.settle();
       this.transcript.soon();
