@@ -97,7 +97,7 @@ async def test_on_a_phone(page: Page) -> None:
     await page.click("#undo")
     out = await page.evaluate(
         """() => [...document.querySelectorAll(".composer *, dialog[open], dialog[open] *")]
-          .filter((each) => each.getBoundingClientRect().right > innerWidth + 1 || each.getBoundingClientRect().left < -1)
+          .filter((each) => [each.getBoundingClientRect()].some((box) => box.right > innerWidth + 1 || box.left < -1))
           .map((each) => each.className || each.tagName)"""
     )
     assert out == []

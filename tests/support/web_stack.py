@@ -11,7 +11,7 @@ from tests.support.chat import replies
 from tests.support.llm_server import LLMServer, Plan, delta
 from tests.support.process import free_port
 from tests.support.restate_server import RestateServer
-from tests.support.service import Service
+from tests.support.service import MAIN, Service
 
 SETTINGS = {
     "OPENAI_API_KEY": "test-key",
@@ -38,12 +38,14 @@ class Stack:
 
 
 @asynccontextmanager
-async def running_stack(restate: str, folder: Path, llm: LLMServer, **env: str) -> AsyncIterator[Stack]:
+async def running_stack(
+    restate: str, folder: Path, llm: LLMServer, main: Path = MAIN, **env: str
+) -> AsyncIterator[Stack]:
     """Run a stack on ports and data of its own, with the settings `env`."""
     port = free_port()
     async with RestateServer(restate, folder) as server:
         settings = SETTINGS | server.settings | {"OPENAI_BASE_URL": llm.url, "WEB_PORT": str(port)} | env
-        async with server.serving(Service(folder, **settings)) as service:
+        async with server.serving(Service(folder, main, **settings)) as service:
             url = f"http://127.0.0.1:{port}"
             await service.process.answers(f"{url}/health")
             yield Stack(server, service, llm, url)

@@ -1,6 +1,7 @@
 """The terminal client as a program: on a terminal and through pipes, against the real stack."""
 
 import asyncio
+import json
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from app.hosting.stack import ROOT
+from tests.support import tooled_main
 from tests.support.llm_server import Call, LLMServer, Plan
 from tests.support.process import bare_environment, free_port
 from tests.support.terminal import Terminal
@@ -32,7 +34,8 @@ def llm() -> Iterator[LLMServer]:
 async def stack(restate_binary: str, llm: LLMServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """One stack for all tests of this file, which wants a token; each has a chat of its own."""
     folder = tmp_path_factory.mktemp("stack")
-    async with running_stack(restate_binary, folder, llm, WEB_TOKENS=f"sara:{TOKEN}") as stack:
+    main = Path(tooled_main.__file__)
+    async with running_stack(restate_binary, folder, llm, main, WEB_TOKENS=f"sara:{TOKEN}") as stack:
         yield stack
 
 
@@ -213,3 +216,40 @@ async def test_no_gateway(tmp_path: Path) -> None:
     _, err = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 1
     assert b"--url or WEB_URL" in err
+
+
+async def test_a_call_that_waits_is_decided(stack: Stack, terminal: Terminal, key: str) -> None:
+    """A call that waits is shown with its arguments; it is made with others, and another one rejected with a reason."""
+
+    def pays(call_id: str) -> Plan:
+        call = Call("pay", json.dumps({"amount": 100, "to": key}), call_id)
+        return Plan(text=["I pay."], calls=[call], finish_reason="tool_calls")
+
+    stack.script(pays("c-1"), Plan(text=["Paid."]), pays("c-2"), Plan(text=["A pity."]))
+    terminal.type("pay\r")
+    await terminal.shows("pay waits for your approval", f'"to": "{key}"', "/reject 1 REASON", "1 for you to decide")
+    terminal.type("/approve {\r")
+    await terminal.shows("This is no JSON")
+    terminal.type('/approve {"amount": 50, "to": "Tom"}\r')
+    await terminal.shows("→ [The user approved this call with other arguments", "Paid.\n")
+    terminal.type("pay again\r")
+    await terminal.shows("1 for you to decide")
+    terminal.type("/reject too much\r")
+    await terminal.shows("gave the reason 'too much'", "A pity.\n")
+    terminal.type("/reject\r")
+    await terminal.shows("Nothing waits for you.")
+
+
+async def test_a_turn_is_undone(stack: Stack, terminal: Terminal, key: str) -> None:
+    """`/undo` shows what would be undone and undoes nothing; `/undo now` does, and the chat says what it was."""
+    held = Held(["Wait"], ["…"])
+    call = Call("book", json.dumps({"what": "seat", "chat": key}))
+    stack.script(Plan(text=["I book."], calls=[call], finish_reason="tool_calls"), held.plan)
+    terminal.type("/undo\r")
+    await terminal.shows("Nothing runs.")
+    terminal.type("book\r")
+    await terminal.shows("→ seat", "Wait")
+    terminal.type("/undo\r")
+    await terminal.shows("Undone, the last first: book", "/undo now stops the turn")
+    terminal.type("/undo now\r")
+    await terminal.shows("Rolled back", "Undone: book.")
