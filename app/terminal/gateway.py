@@ -67,6 +67,10 @@ class ChatGateway:
         entries: list[Json] = (await self._request("GET", f"{self._path}?limit={limit}"))["entries"]
         return entries
 
+    async def status(self) -> Json:
+        """Return the state of the chat. Errors: Refused."""
+        return await self._request("GET", f"{self._path}/status")
+
     async def preview_rollback(self) -> Json:
         """Return what a rollback would undo. Errors: Refused."""
         return await self._request("GET", f"{self._path}/preview_rollback")

@@ -12,7 +12,7 @@ from typing import Any
 from app.terminal.gateway import ChatGateway, Refused
 from app.text import clean, printable
 
-WAIT_S = 60  # of one request; then it is asked again, with the same id
+WAIT_S = 20  # of one request; then it is asked again, with the same id
 GIVE_UP_S = 60.0  # without the gateway
 
 
@@ -41,7 +41,7 @@ async def run(gateway: ChatGateway, lines: Iterable[str]) -> int:
 async def _reply(gateway: ChatGateway, content: str) -> list[dict[str, Any]] | None:
     """Send a message and return what its turn said after it, however long that takes; None if the gateway is away."""
     message_id = str(uuid.uuid4())
-    missing = "not sent"
+    missing, asked = "not sent", set[str]()
     try:
         # The first one does not wait: with its receipt it is known that the chat has the message.
         await gateway.send(message_id, content, on_trouble=_Trouble(), give_up_s=GIVE_UP_S)
@@ -51,10 +51,21 @@ async def _reply(gateway: ChatGateway, content: str) -> list[dict[str, Any]] | N
             if receipt.get("reply") is not None:
                 reply: list[dict[str, Any]] = receipt["reply"]
                 return reply
+            await _tell_who_is_asked(gateway, asked)
     except Refused as refused:
         _say(refused.message)
         _say(f"{missing}: {content}")
         return None
+
+
+async def _tell_who_is_asked(gateway: ChatGateway, asked: set[str]) -> None:
+    """Say once of each call that a person must decide about it: no line through a pipe does. Errors: Refused."""
+    turns = (await gateway.status()).get("open_turns", ())
+    for approval in [each for turn in turns for each in turn.get("approvals") or ()]:
+        if approval["approval_id"] not in asked:
+            asked.add(approval["approval_id"])
+            what = "asks you a question" if approval.get("question") else "waits for your approval"
+            _say(f"The call {approval['name']} {what}: decide on the page or in the terminal client.")
 
 
 class _Trouble:

@@ -136,7 +136,9 @@ async def test_a_call_is_given_up(modern: NodeClients, chat: Chat, message: str 
     """`cancelled` rejects the call; a message that comes along is the reason, if its mode says so."""
     await say(modern, "pay")
     given_up = [{"interruptId": (await interrupted(modern))["id"], "status": "cancelled"}]
-    said = {} if message is None else {"message": {"id": "m-2", "content": message}, "props": {"mode": "STEER"}}
+    said: dict[str, Any] = (
+        {} if message is None else {"message": {"id": "m-2", "content": message}, "props": {"mode": "STEER"}}
+    )
     await modern.ask("run", resume=given_up, **said)
     await has_the_history(await modern.ask("wait"), chat)
     outcome, content = await result(chat)

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,11 +37,14 @@ class Stack:
         self.llm.script = replies(*plans)
 
 
-@asynccontextmanager
-async def running_stack(
-    restate: str, folder: Path, llm: LLMServer, main: Path = MAIN, **env: str
-) -> AsyncIterator[Stack]:
+def running_stack(restate: str, folder: Path, llm: LLMServer, **env: str) -> AbstractAsyncContextManager[Stack]:
     """Run a stack on ports and data of its own, with the settings `env`."""
+    return running_program(MAIN, restate, folder, llm, **env)
+
+
+@asynccontextmanager
+async def running_program(main: Path, restate: str, folder: Path, llm: LLMServer, **env: str) -> AsyncIterator[Stack]:
+    """As `running_stack`, with the file `main` in place of the application's own."""
     port = free_port()
     async with RestateServer(restate, folder) as server:
         settings = SETTINGS | server.settings | {"OPENAI_BASE_URL": llm.url, "WEB_PORT": str(port)} | env

@@ -15,7 +15,7 @@ from tests.support import tooled_main
 from tests.support.llm_server import Call, LLMServer, Plan
 from tests.support.process import bare_environment, free_port
 from tests.support.terminal import Terminal
-from tests.support.web_stack import Held, Stack, running_stack
+from tests.support.web_stack import Held, Stack, running_program
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -35,7 +35,7 @@ async def stack(restate_binary: str, llm: LLMServer, tmp_path_factory: pytest.Te
     """One stack for all tests of this file, which wants a token; each has a chat of its own."""
     folder = tmp_path_factory.mktemp("stack")
     main = Path(tooled_main.__file__)
-    async with running_stack(restate_binary, folder, llm, main, WEB_TOKENS=f"sara:{TOKEN}") as stack:
+    async with running_program(main, restate_binary, folder, llm, WEB_TOKENS=f"sara:{TOKEN}") as stack:
         yield stack
 
 

@@ -23,12 +23,17 @@ class Gateway:
         self.away = False
         self.got: dict[str, str] = {}
         self.attempts = 0
-        self.reply: list[dict[str, str]] = [{"role": "assistant", "content": "fine"}]
+        self.reply: list[dict[str, str]] | None = [{"role": "assistant", "content": "fine"}]
+        self.looks: list[list[dict[str, str]]] = []  # the calls that wait for a person, look by look
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.attempts += 1
         if self.away:
             raise httpx.ConnectError("away")
+        if request.url.path.endswith("/status"):
+            approvals = self.looks.pop(0)
+            self.reply = [{"role": "assistant", "content": "paid"}] if not self.looks else None
+            return httpx.Response(200, json={"open_turns": [{"approvals": approvals}]})
         body = json.loads(request.content)
         if body["content"] == "bad":
             return httpx.Response(400, json={"error": {"status": 400, "message": "This is bad."}})
@@ -143,3 +148,12 @@ async def test_a_server_that_is_no_gateway(chat: ChatGateway, capsys: pytest.Cap
     chat._http = httpx.AsyncClient(base_url=chat.url, transport=page)
     assert await pipe.run(chat, ["hello\n"]) == 1
     assert capsys.readouterr().err == "http://gateway.test is no gateway: check --url or WEB_URL.\nnot sent: hello\n"
+
+
+async def test_pipes_tell_who_is_asked(server: Gateway, chat: ChatGateway, capsys: pytest.CaptureFixture[str]) -> None:
+    """While an answer waits for a person, each call is told of once, on stderr; the answer comes in the end."""
+    pay = {"approval_id": "1-a", "name": "pay\x1b"}
+    server.reply, server.looks = None, [[pay], [pay, pay | {"approval_id": "1-b"}], []]
+    assert await pipe.run(chat, ["pay"]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err.count("The call pay\\x1b waits for your approval")) == ("paid\n", 2)
