@@ -117,6 +117,21 @@ async def test_result_ahead_of_its_record_is_what_a_replay_finds(probe: Probe) -
     assert await eventually(lambda: [line for line in probe.actions if "sent" in line]) == [f"sent {result}"]
 
 
+async def test_cancellation_that_was_recorded_before_an_answer_comes_behind_it(probe: Probe) -> None:
+    """An attempt that went on by an answer before it heard of its cancellation is repeated in that order."""
+    invocation_id = await probe.send("answered_ahead")
+    await probe.did("blocks")
+    await probe.server.cancel(invocation_id)
+    query = f"SELECT index FROM sys_journal WHERE id = '{invocation_id}' AND entry_type LIKE '%Signal%'"  # noqa: S608 - ours
+    await eventually(lambda: probe.server.query(query))
+    probe.note("goes on")
+
+    status, result = await probe.outcome(invocation_id)
+
+    assert (status, result) == (200, "the answer, cancelled in the call")
+    assert (probe.count("blocks"), probe.count("attempt")) == (1, 2)
+
+
 async def test_call_that_was_ended_in_vain_is_not_waited_for_in_vain(probe: Probe) -> None:
     """A call that was to be steered, by a ring that never came, ends with what had arrived, and the turn goes on."""
     began = time.monotonic()

@@ -210,13 +210,42 @@ async def ends_ahead(label: str) -> str:
         return str(time.monotonic_ns())  # another one, if it ran again
 
     signal = wait_for(current_loop().ctx.signal("event", type_hint=str))
-    result = await step("last", last, result_type=str, ends=lambda _: True)
+    result = await step("last", last, result_type=str, ahead=lambda _: True)
     signal.cancel()
     current_loop().ctx.generic_send("Probe", "did_send", f'"{label} sent {result}"'.encode())
     did(f"{label} attempt")
     if actions().count(f"{label} attempt") == 1:
         raise ConnectionError("broken on purpose")
     return result
+
+
+@handler
+async def answered_ahead(label: str) -> str:
+    """Go on by an answer ahead of its record, and hear of a cancellation that was recorded before it only then.
+
+    The first attempt breaks behind that; its replay meets the cancellation first.
+    """
+
+    async def complete() -> Reply:
+        did(f"{label} blocks")
+        while f"{label} goes on" not in actions():
+            time.sleep(0.005)  # noqa: ASYNC251 - nothing that the engine sends is heard meanwhile
+        item = AssistantItem(content="the answer")
+        return Reply(item=item, usage=Usage(calls=1), started_at=0, ended_at=0)
+
+    ctx = current_loop().ctx
+    chat = ChatLink(cast(restate.ObjectContext, _Keyed(ctx)), 1)
+    heard = "no cancellation"
+    reply = await Attempts(chat, complete, max_attempts=1).reply()
+    try:
+        await wait_for(ctx.generic_call("Probe", "did_call", f'"{label} called"'.encode()))
+    except asyncio.CancelledError:
+        heard = "cancelled in the call"
+    ctx.generic_send("Probe", "did_send", f'"{label} sent"'.encode())
+    did(f"{label} attempt")
+    if actions().count(f"{label} attempt") == 1:
+        raise ConnectionError("broken on purpose")
+    return f"{reply.item.content if reply else None}, {heard}"
 
 
 @handler
@@ -520,6 +549,12 @@ async def send_signal(ctx: restate.Context, signal: dict[str, str]) -> None:
 @probe.handler()
 async def did_send(_: restate.Context, what: str) -> None:
     did(what)
+
+
+@probe.handler()
+async def did_call(ctx: restate.Context, what: str) -> None:
+    did(what)
+    await ctx.sleep(timedelta(seconds=30))
 
 
 app = restate.app([probe])
