@@ -29,7 +29,7 @@ from app.turns.transcript import LOGGED_CHARS, Approval, Item, Message, Resoluti
 
 logger = get_logger("agent_session")
 
-UNHEARD_S = 30.0  # from a report that is answered by a signal to its repetition: somebody has killed the chat's handler
+UNHEARD_S = 10.0  # from a report that is answered by a signal to its repetition: somebody has killed the chat's handler
 
 
 class ChatLink:

@@ -25,6 +25,7 @@ from app.errors import DeterminismError, StepFailed
 from app.llm import Reply
 from app.turns.calls.attempts import Attempts
 from app.turns.link import ChatLink
+from app.turns.memory import Memory
 from app.turns.transcript import AssistantItem, Finish, Usage
 
 probe = restate.Service("Probe")
@@ -234,13 +235,13 @@ async def answered_ahead(label: str) -> str:
         return Reply(item=item, usage=Usage(calls=1), started_at=0, ended_at=0)
 
     ctx = current_loop().ctx
-    chat = ChatLink(cast(restate.ObjectContext, _Keyed(ctx)), 1)
+    chat = ChatLink(cast(restate.ObjectContext, _Deaf(ctx)), 1)
     heard = "no cancellation"
     reply = await Attempts(chat, complete, max_attempts=1).reply()
     try:
-        await wait_for(ctx.generic_call("Probe", "did_call", f'"{label} called"'.encode()))
+        await chat.complete(Memory(), ahead=True)
     except asyncio.CancelledError:
-        heard = "cancelled in the call"
+        heard = "cancelled behind its end"
     ctx.generic_send("Probe", "did_send", f'"{label} sent"'.encode())
     did(f"{label} attempt")
     if actions().count(f"{label} attempt") == 1:
@@ -268,6 +269,15 @@ async def foreseen_steering(label: str) -> str:
     return f"{reply.item.content}, {reply.ended_by}" if reply is not None else "nothing"
 
 
+@handler
+async def unheard_end(label: str) -> str:
+    """Report the end of a turn that no chat knows, and miss the signal that answers."""
+    chat = ChatLink(cast(restate.ObjectContext, _Deaf(current_loop().ctx)), 1)
+    end = await chat.complete(Memory(), ahead=True)
+    did(f"{label} ended")
+    return str(end.closed)
+
+
 class _Keyed:
     """The context of a service, with the key that a chat has."""
 
@@ -276,6 +286,20 @@ class _Keyed:
 
     def key(self) -> str:
         return "a chat"
+
+
+class _Deaf(_Keyed):
+    """A context that hears none of the signals that are sent to it."""
+
+    def __init__(self, ctx: restate.Context) -> None:
+        super().__init__(ctx)
+        self._ctx = ctx
+
+    def signal(self, _name: str, **kwargs: Any) -> Any:
+        return self._ctx.signal("another", **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ctx, name)
 
 
 @handler
@@ -549,12 +573,6 @@ async def send_signal(ctx: restate.Context, signal: dict[str, str]) -> None:
 @probe.handler()
 async def did_send(_: restate.Context, what: str) -> None:
     did(what)
-
-
-@probe.handler()
-async def did_call(ctx: restate.Context, what: str) -> None:
-    did(what)
-    await ctx.sleep(timedelta(seconds=30))
 
 
 app = restate.app([probe])
