@@ -77,6 +77,18 @@ async def test_a_trip_is_booked_paid_and_remembered(page: Page, stack: Stack) ->
     assert not stack.llm.requests
 
 
+async def test_a_trip_is_undone_by_a_button(page: Page) -> None:
+    """While the card asks, "Stop and undo" names the reservations, the last first, and takes them back."""
+    await until_asked(page, "/trip rome 1")
+    await page.click("#undo")
+    done = page.get_by_role("region", name="Will be undone").get_by_role("listitem")
+    await expect(done).to_have_text([re.compile("^reserve_hotel .*Rome"), re.compile("^reserve_flight ")])
+    await page.get_by_role("dialog").get_by_role("button", name="Stop and undo").click()
+    await expect(page.locator(".turn").first).to_contain_text("Undone: reserve_hotel; reserve_flight")
+    await expect(page.locator(".approval")).to_have_count(0)
+    await expect(page.locator("#undo")).to_be_hidden()
+
+
 async def test_a_trip_that_is_not_paid(page: Page) -> None:
     """A rejected payment ends the trip there, with the reason; nothing is remembered."""
     await until_asked(page, "/trip oslo")

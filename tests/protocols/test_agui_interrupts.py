@@ -189,3 +189,25 @@ async def test_stopping_a_run_that_asks(modern: NodeClients, chat: Chat, site: S
     await chat.idle()
     assert (await result(chat))[0] == "skipped"
     assert types(await modern.ask("wait"))[-1] == "RUN_FINISHED"
+
+
+async def test_each_of_several_calls_is_decided(modern: NodeClients, chat: Chat) -> None:
+    """Calls of one reply that wait are asked about until all are decided, each by itself, and none twice."""
+    amounts = {"call_1": 21, "call_2": 22, "call_3": 3}
+    calls = [Call("pay", json.dumps({"amount": n, "to": chat.key}), each) for each, n in amounts.items()]
+    chat.script(Plan(text=["I pay."], calls=calls, finish_reason="tool_calls"), Plan(text=["All done."]))
+    await say(modern, "pay")
+    decided: dict[str, bool] = {}
+    while (answer := await modern.ask("wait"))["events"][-1].get("outcome", {}).get("type") == "interrupt":
+        assert answer["error"] is None
+        waits = answer["events"][-1]["outcome"]["interrupts"]
+        approvals = {each["id"]: each["metadata"]["arguments"] != calls[0].arguments for each in waits}
+        assert not decided.keys() & approvals.keys(), "nothing is asked twice"
+        decided |= approvals
+        payloads = [(each, {"approved": approved}) for each, approved in approvals.items()]
+        entries = [{"interruptId": each, "status": "resolved", "payload": payload} for each, payload in payloads]
+        await modern.ask("run", resume=entries)
+    await has_the_history(answer, chat)
+    assert sorted(decided.values()) == [False, True]
+    outcomes = [entry["outcome"] for entry in await chat.entries() if entry["role"] == "tool"]
+    assert outcomes == ["skipped", "ok", "ok"]

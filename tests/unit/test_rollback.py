@@ -62,6 +62,16 @@ def test_preview() -> None:
 # What the chat does
 
 
+def test_preview_of_a_turn_that_is_stopping() -> None:
+    """A turn that was stopped without can still be rolled back, so its preview is shown; not one of a rollback."""
+    chat = FakeChat()
+    chat.say()
+    chat.change(lambda c: c.stop(None))
+    assert chat.change(lambda c: c.preview(lambda _: True)).turn_id == 1
+    chat.change(lambda c: c.stop(None, rollback=True))
+    assert chat.change(lambda c: c.preview(lambda _: True)).turn_id is None
+
+
 def interrupted(chat: FakeChat, *undone: Undone, may_undo: bool = False, offset: int = 0) -> TurnEnd:
     """End turn 1 as a run does that was cancelled."""
     items = (call("flight"),) if not offset else ()
