@@ -46,6 +46,7 @@ from app.turns.transcript import (
     Finish,
     Item,
     Message,
+    Question,
     Resolution,
     ToolCall,
     ToolItem,
@@ -70,7 +71,7 @@ PROBE_TIME = timedelta(minutes=10)  # long, as each one leaves a trace at the ru
 
 async def ask_llm(view: View, items: Sequence[Item], listener: Listener) -> Reply:
     """Ask the LLM to go on after `items`, with the tools that there are now."""
-    return await view.ask(items, await ALL_TOOLS.specs(), listener)
+    return ALL_TOOLS.ruled(await view.ask(items, await ALL_TOOLS.specs(), listener))
 
 
 head_starts.serve(ask_llm)
@@ -110,9 +111,8 @@ async def probe(ctx: ObjectSharedContext, request: ProbeRequest) -> None:
     over: list[RestateDurableFuture[Any]] = []
     while runs and timer not in over:
         over, _ = await wait_completed(timer, *runs)
-        for over_run in over:
-            if over_run in runs:
-                SETTLE_TURN.send(ctx, ctx.key(), runs.pop(over_run))
+        for over_run in filter(runs.__contains__, over):
+            SETTLE_TURN.send(ctx, ctx.key(), runs.pop(over_run))
 
 
 class TurnRun:
@@ -250,8 +250,7 @@ class TurnRun:
         reply = await self._ask()
         if reply is None:
             return
-        said = shorten(reply.item.content, LOGGED_CHARS)
-        logger.info("Agent generated output for %s: %s %s", self._key, said, turn)
+        logger.info("Agent generated output for %s: %s %s", self._key, shorten(reply.item.content, LOGGED_CHARS), turn)
         calls = self._tool_calls_of(reply)
         try:
             await calls.run(concurrency=self._start.limits.tool_concurrency, skip=self._chat.steer)
@@ -292,12 +291,13 @@ class TurnRun:
             tell=partial(self._tell_tool, len(self._items)),
             progress=self._teller.progress,
             approve=partial(self._approve, len(self._items)),
+            to_approve=reply.to_approve,
             done=self._done.append,
         )
 
-    async def _approve(self, index: int, position: int, call: ToolCall) -> Resolution:
-        """Have call number `position` of the reply that will stand at `index` approved by a person."""
-        approval = approval_of(call, self._start.turn_id, self._chat.invocation_id, index, position)
+    async def _approve(self, index: int, position: int, call: ToolCall, question: Question | None) -> Resolution:
+        """Have call number `position` of the reply that will stand at `index` approved, or its question answered."""
+        approval = approval_of(call, self._start.turn_id, self._chat.invocation_id, index, position, question)
         return await self._chat.resolution_of(approval, self._start.limits.approval_timeout_s)
 
     def _tell_tool(self, index: int, step: ToolCall | ToolItem) -> None:

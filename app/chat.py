@@ -182,12 +182,12 @@ async def hold_queued_message(ctx: ObjectContext, request: waiting.MessageReques
 @handler(chat_service)
 async def resolve_approval(ctx: ObjectContext, request: approval.ResolveRequest) -> approval.ResolveAnswer:
     """Approve or reject a tool call that waits for it; `get_status` shows its ids. `arguments` replace those that the
-    LLM wrote. Sent again, it changes nothing."""
+    LLM wrote; `answer` is for a call that asks a question. Sent again, it changes nothing."""
     conversation = await load(ctx)
     if (waits := conversation.waiting_approval(request)) is None:
         send_probe(ctx, conversation.session.open)
         return settled_before(await load_turn(ctx, conversation, turn_of(request.approval_id)), request)
-    answer = conversation.resolve_approval(waits, resolution_of(request, OFFERED.get(waits.name)))
+    answer = conversation.resolve_approval(waits, resolution_of(request, OFFERED.get(waits.name), waits.question))
     conversation.heal()
     await _commit(ctx, conversation)
     return answer

@@ -5,6 +5,8 @@ Values only. It is assembled from the events of a stream in `draft.py` and the t
 
 from typing import Literal
 
+from pydantic import Field
+
 from app.turns.transcript import AssistantItem, Usage
 from app.values import Stored
 
@@ -33,7 +35,8 @@ class Failure(Stored):
 class Reply(Stored):
     """What one LLM call gave. With a `failure` it is what had arrived before. Times are seconds since 1970.
 
-    `ended_by` is what ended the call before the engine had brought the word to.
+    `ended_by` is what ended the call before the engine had brought the word to. `to_approve` are the places of tool
+    calls that a person must approve by a rule, as it stood when the LLM asked for them.
     """
 
     item: AssistantItem
@@ -42,3 +45,4 @@ class Reply(Stored):
     ended_at: float
     failure: Failure | None = None
     ended_by: Literal["cancellation", "steering"] | None = None
+    to_approve: tuple[int, ...] = Field((), exclude_if=lambda places: not places)

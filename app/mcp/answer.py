@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pydantic import Field
+
 from app.text import clean, shorten
 from app.values import Stored
 
@@ -14,12 +16,41 @@ MAX_LINE_CHARS = 300
 _PARSED_CHARS = 1_000_000  # of a text that may be the data once more
 
 
+class AskedBack(Stored):
+    """One question. The server calls it `name`; `form` is the JSON schema of the answer."""
+
+    name: str
+    message: str
+    form: dict[str, Any]
+
+
+class InputNeeded(Stored):
+    """What a server asks, when in seconds since 1970, and the state that it wants back as it is."""
+
+    questions: tuple[AskedBack, ...] = ()
+    state: str | None = None
+    asked_at: float
+
+
+class Reply(Stored):
+    """The answers to what a server has asked, by the names of its questions, and its state."""
+
+    answers: dict[str, dict[str, Any]]
+    state: str | None = None
+
+
 class Answer(Stored):
-    """The result of a call. `may_have_run` says of one that failed that nobody knows what it did."""
+    """The result of a call. `may_have_run` says of one that failed that nobody knows what it did.
+
+    With `needed` it is no result yet: the server wants to know something before it goes on. If `ended`, its turn was
+    cancelled meanwhile, as the cancellation that is on its way will say.
+    """
 
     content: str
     failed: bool = False
     may_have_run: bool = False
+    needed: InputNeeded | None = Field(None, exclude_if=lambda value: value is None)
+    ended: bool = Field(False, exclude_if=lambda value: not value)
 
 
 def text_of_result(content: Iterable[Any], structured: object, limit: int) -> str:

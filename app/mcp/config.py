@@ -26,8 +26,8 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 class McpServer:
     """One server: a command that is started and spoken to by its stdin and stdout, or the URL of a running one.
 
-    `tools` are patterns of the tools that are offered, `approval` of those that a person must approve; the latter is
-    kept, and nobody asks for it yet. `secrets` are the texts that no log and no journal may hold.
+    `tools` are patterns of the tools that are offered, `approval` of those that a person must approve. `secrets` are
+    the texts that no log and no journal may hold.
     """
 
     name: str
@@ -45,6 +45,10 @@ class McpServer:
     def offers(self, tool: str) -> bool:
         """Return whether the file lets the LLM have this tool."""
         return self.tools is None or any(fnmatchcase(tool, pattern) for pattern in self.tools)
+
+    def must_approve(self, tool: str) -> bool:
+        """Return whether the file wants a person to approve each call of this tool."""
+        return any(fnmatchcase(tool, pattern) for pattern in self.approval)
 
     def without_secrets(self, text: str) -> str:
         """Return `text` with the secrets of this server hidden in it."""

@@ -12,10 +12,13 @@ import mcp_types as types
 from mcp import MCPError
 from pydantic import ValidationError
 
-from app.mcp.answer import Answer, cut, text_of_result
+from app.errors import UsageError
+from app.mcp.answer import Answer, Reply, cut, text_of_result
 from app.mcp.config import McpServer
+from app.mcp.input import input_needed
+from app.mcp.names import BETWEEN, may_be_digest
 from app.mcp.offer import OfferedTool, offer_of
-from app.mcp.session import CLOSED, MAX_NOTED_CHARS, CallResult, Progress, Session
+from app.mcp.session import CLOSED, MAX_NOTED_CHARS, CallResult, Progress, Session, ToolCall
 from app.text import shorten, words_of
 
 LIST_S = 15.0  # for the list of tools
@@ -58,10 +61,13 @@ class Link:
             await asyncio.wait((fetching,), timeout=max(0.0, wait_s - waited))
         return self._tools or ()
 
-    async def call(self, name: str, arguments: dict[str, Any], *, again: bool, progress: Progress) -> Answer:
+    async def call(
+        self, name: str, arguments: dict[str, Any], *, again: bool, progress: Progress, reply: Reply | None = None
+    ) -> Answer:
         """Call the tool that the LLM calls `name`. Never raises, but CancelledError: the server is then told.
 
-        `again` says that the process died, or lost its invocation, in the middle of this very call.
+        `again` says that the process died, or lost its invocation, in the middle of this very call. With a `reply` the
+        call goes on, which had asked for that.
         """
         started = False
         try:
@@ -73,7 +79,7 @@ class Link:
                 if again and not tool.repeatable:
                     return self._unknown("The service was restarted in the middle of this call.")
                 started = True
-                return self._answer(await self._result(session, tool.tool, arguments, progress))
+                return self._answer(await self._result(session, ToolCall(tool.tool, arguments, reply), progress))
         except TimeoutError:
             said = f"The MCP server {self.server.name!r} gave no answer within {self._timeout_s:g} s."
             return self._unknown(said) if started else self._failed(said)
@@ -82,15 +88,29 @@ class Link:
         except Exception as exc:  # noqa: BLE001 - whatever a server of others does is a result for the LLM
             return self._broken(exc, started=started)
 
-    async def _result(self, session: Session, tool: str, arguments: dict[str, Any], progress: Progress) -> CallResult:
+    def must_approve(self, name: str) -> bool:
+        """Return whether the file says that a person must approve calls of what the LLM calls `name`.
+
+        A tool that is not listed now goes by the name that it is called by. Where that need not be its own, somebody is
+        asked.
+        """
+        if not self.server.approval:
+            return False
+        tool = self._offered(name)
+        if tool is not None:
+            return self.server.must_approve(tool.tool)
+        own = name.removeprefix(f"{self.server.name}{BETWEEN}")
+        return may_be_digest(own) or self.server.must_approve(own)
+
+    async def _result(self, session: Session, call: ToolCall, progress: Progress) -> CallResult:
         """Call a tool; by a fresh connection if the server has forgotten this one, in which case it called nothing."""
         try:
-            return await session.call(tool, arguments, progress)
+            return await session.call(call, progress)
         except MCPError as exc:
             if exc.message != _TERMINATED:
                 raise
             session.close()
-            return await (await self._connected()).call(tool, arguments, progress)
+            return await (await self._connected()).call(call, progress)
 
     async def aclose(self, within_s: float) -> None:
         """End the connection, and the process of the server with it."""
@@ -194,21 +214,27 @@ class Link:
 
     def _answer(self, result: CallResult) -> Answer:
         if isinstance(result, types.InputRequiredResult):
-            return self._wants_input(_asked(result))
+            return self._wants_input(result)
         text = text_of_result(result.content, result.structured_content, self._max_result_chars)
         return Answer(content=self.server.without_secrets(text), failed=result.is_error)
 
-    def _wants_input(self, asked: str) -> Answer:
+    def _wants_input(self, result: types.InputRequiredResult) -> Answer:
+        try:
+            return Answer(content="", needed=input_needed(self.server, result))
+        except UsageError as exc:
+            return self._gets_no_input(f": {exc.message}")
+
+    def _gets_no_input(self, why: str = "") -> Answer:
         return self._failed(
-            f"The MCP server {self.server.name!r} wants more input for this call{asked}. It gets none: this service "
-            "does not ask the user for it. Call the tool with all that it needs, or ask the user yourself."
+            f"The MCP server {self.server.name!r} wants more input for this call, and gets none{why}. "
+            "Call the tool with all that it needs, or ask the user yourself."
         )
 
     def _broken(self, exc: Exception, *, started: bool) -> Answer:
         session = self._session
         said = words_of(exc) if session is None else session.explain(exc)
         if isinstance(exc, MCPError) and exc.code == types.URL_ELICITATION_REQUIRED:
-            return self._wants_input("")
+            return self._gets_no_input()
         if isinstance(exc, MCPError) and exc.code == types.PARSE_ERROR:
             return self._unknown(f"The MCP server {self.server.name!r} gave an answer that cannot be used: {said}")
         if isinstance(exc, MCPError) and exc.code not in _LOST:
@@ -230,13 +256,6 @@ class Link:
 
 class _Unreachable(Exception):
     """There is no connection to the server; the words say why."""
-
-
-def _asked(result: types.InputRequiredResult) -> str:
-    """Return what a server wants to know, as it says."""
-    messages = [str(getattr(each.params, "message", "")) for each in (result.input_requests or {}).values()]
-    said = "; ".join(shorten(message, 200) for message in messages if message)
-    return f" ({said})" if said else ""
 
 
 def _words(exc: BaseException) -> str:

@@ -33,3 +33,8 @@ def server_of(name: str) -> str | None:
     """Return the server whose tool `name` can be, None if it is no name of such a tool."""
     match = _CALLED.fullmatch(name)
     return match.group(1) if match is not None and len(name) <= MAX_NAME_CHARS else None
+
+
+def may_be_digest(tool: str) -> bool:
+    """Return whether a name behind the server's can be one that was made of another."""
+    return re.search(rf"_[0-9a-f]{{{_DIGEST_CHARS}}}$", tool) is not None

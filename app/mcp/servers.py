@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from app.llm import ToolSpec
-from app.mcp.answer import Answer
+from app.mcp.answer import Answer, Reply
 from app.mcp.config import McpServer
 from app.mcp.names import server_of
 from app.tools.progress import Tell
@@ -40,13 +40,20 @@ class McpServers:
         offers = await asyncio.gather(*(link.tools(self._start_s) for link in self._links().values()))
         return [tool.spec for offer in offers for tool in sorted(offer, key=lambda each: each.spec.name)]
 
-    async def call(self, name: str, arguments: dict[str, Any], *, again: bool, progress: Tell) -> Answer:
-        """Call the tool that the LLM calls `name`. Every end is an Answer, but a cancellation."""
+    async def call(
+        self, name: str, arguments: dict[str, Any], *, again: bool, progress: Tell, reply: Reply | None = None
+    ) -> Answer:
+        """Call the tool that the LLM calls `name`, or go on with it. Every end is an Answer, but a cancellation."""
         server = server_of(name)
         if server not in self._servers:
             known = ", ".join(self._servers) or "none"
             return Answer(content=f"There is no tool {name!r}. The MCP servers are: {known}.", failed=True)
-        return await self._links()[server].call(name, arguments, again=again, progress=progress)
+        return await self._links()[server].call(name, arguments, again=again, progress=progress, reply=reply)
+
+    def must_approve(self, name: str) -> bool:
+        """Return whether a person must approve calls of what the LLM calls `name`, by the rules of its server."""
+        server = server_of(name)
+        return server in self._servers and self._links()[server].must_approve(name)
 
     async def aclose(self) -> None:
         """End all connections, and the servers that were started."""

@@ -8,14 +8,16 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 import mcp_types as types
-from mcp import Client, MCPError
+from mcp import Client, ClientSession, MCPError
 from mcp.client._transport import TransportStreams
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import TypeAdapter
 
+from app.mcp.answer import Reply
 from app.mcp.config import McpServer
 from app.mcp.http import http
 from app.mcp.stdio import stdio
@@ -33,6 +35,27 @@ _RESULT: TypeAdapter[CallResult] = TypeAdapter(CallResult)
 Progress = Callable[[str], None]
 
 logger = logging.getLogger("mcp_servers")
+
+
+@dataclass(frozen=True)
+class ToolCall:
+    """What a server is asked to do. With a `reply` it goes on with what it had asked for."""
+
+    tool: str
+    arguments: dict[str, Any]
+    reply: Reply | None = None
+
+    def params(self) -> types.CallToolRequestParams:
+        """Return the call as the protocol has it."""
+        if self.reply is None:
+            return types.CallToolRequestParams(name=self.tool, arguments=self.arguments)
+        answers = {name: types.ElicitResult.model_validate(each) for name, each in self.reply.answers.items()}
+        return types.CallToolRequestParams(
+            name=self.tool,
+            arguments=self.arguments,
+            input_responses=dict(answers) or None,
+            request_state=self.reply.state,
+        )
 
 
 class Session:
@@ -71,7 +94,7 @@ class Session:
                 break
         return tools
 
-    async def call(self, tool: str, arguments: dict[str, Any], tell: Progress) -> CallResult:
+    async def call(self, call: ToolCall, tell: Progress) -> CallResult:
         """Call a tool. When the awaiting task is cancelled, the server is told.
 
         The result is not checked against the server's schema: a hostile pattern would hold up the whole process, and
@@ -83,7 +106,7 @@ class Session:
         async def on_progress(progress: float, total: float | None, message: str | None) -> None:
             tell(shorten(self._server.without_secrets(message or _share(progress, total)), MAX_NOTED_CHARS))
 
-        request = types.CallToolRequest(params=types.CallToolRequestParams(name=tool, arguments=arguments))
+        request = types.CallToolRequest(params=call.params())
         try:
             return await client.session.send_request(request, _RESULT, progress_callback=on_progress)
         except MCPError as exc:
@@ -134,6 +157,7 @@ class Session:
                 self.ready.set()
                 logger.info("MCP server %s: connected, %s", self._server.name, client.protocol_version)
                 if client.protocol_version in MODERN_PROTOCOL_VERSIONS:
+                    _declare_forms(client.session)
                     stack.push_async_callback(_cancelled, asyncio.create_task(self._listen(client)))
                 await self._stop.wait()
         except asyncio.CancelledError:
@@ -182,6 +206,18 @@ class Session:
 
     def _clean(self, text: str) -> str:
         return printable(shorten(self._server.without_secrets(text), MAX_NOTED_CHARS))
+
+
+def _declare_forms(session: ClientSession) -> None:
+    """Tell a server of 2026 that the user can be asked by forms.
+
+    The library declares what it has callbacks for, to servers of both eras, and with it pages to open. A server of
+    before would then ask in the middle of a call, on a connection that does not outlive a wait of days.
+    """
+    form = types.ElicitationCapability(form=types.FormElicitationCapability())
+    session._build_capabilities = lambda version: types.ClientCapabilities(elicitation=form)  # type: ignore[method-assign]  # noqa: ARG005 - its name
+    if session.discover_result is not None:
+        session.adopt(session.discover_result)
 
 
 def _share(done: float, total: float | None) -> str:

@@ -34,3 +34,21 @@ class Slots:
         """Let others have what `take` has given."""
         for _ in range(taken):
             self._free.release()
+
+
+class Place:
+    """The place of one call, which leaves it for as long as it waits for a person."""
+
+    def __init__(self, slots: Slots, *, alone: bool) -> None:
+        self._slots = slots
+        self._alone = alone
+        self._taken = 0
+
+    async def take(self) -> None:
+        """Wait for the place."""
+        self._taken = await self._slots.take(alone=self._alone)
+
+    def leave(self) -> None:
+        """Give the place back, if it is taken."""
+        taken, self._taken = self._taken, 0
+        self._slots.give_back(taken)

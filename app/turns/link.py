@@ -94,8 +94,9 @@ class ChatLink:
 
         Durable: one message, one signal, a timer with a timeout. The signal may come before the wait.
         """
-        if timeout_s is not None and self._ended_at is not None:
-            approval = approval.changed(expires_at=datetime.fromtimestamp(self._ended_at + timeout_s, UTC))
+        since = self._ended_at if approval.question is None else approval.question.asked_at
+        if timeout_s is not None and since is not None:
+            approval = approval.changed(expires_at=datetime.fromtimestamp(since + timeout_s, UTC))
         report = Report(**dict(self.ref), offset=self._reported, items=(), asks=(approval,))
         RECORD.send(self._ctx, self._ctx.key(), report)
         logger.info("Waiting for approval of %s for %s (%s)", approval.name, self.name, approval.approval_id)

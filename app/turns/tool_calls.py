@@ -4,27 +4,31 @@ Knows tools and results; not the LLM, the chat or the turn.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from app.durable import get_logger
 from app.errors import AgentError, CallUnknown, ToolTimedOut
 from app.text import clean, shorten, words_of
 from app.tools import Tool
 from app.tools.agents_of_chat import AgentsOfChat
+from app.tools.asking import Told, asks
 from app.tools.context import ToolContext
 from app.tools.progress import tells
-from app.tools.slots import Slots
-from app.turns.approval.words import refusal_of, with_changed_arguments
+from app.tools.slots import Place, Slots
+from app.turns.approval.words import refusal_of, why_unanswered, with_changed_arguments
 from app.turns.context import synthetic_result
 from app.turns.rollback.compensating import Done
-from app.turns.transcript import LOGGED_CHARS, Resolution, ToolCall, ToolItem, ToolOutcome, Verdict
+from app.turns.transcript import LOGGED_CHARS, Question, Resolution, ToolCall, ToolItem, ToolOutcome, Verdict
 
 logger = get_logger("agent_session")
 
 
-async def _nobody(_position: int, _call: ToolCall) -> Resolution:
+async def _nobody(_position: int, _call: ToolCall, _question: Question | None) -> Resolution:
     return Resolution(verdict=Verdict.REJECTED, reason="there is nobody to ask")
 
 
@@ -33,7 +37,8 @@ class ToolCalls:
     `agents` for the tools.
 
     `tell` is given each call that begins, and what it gave; `progress` the id of a call and how far its tool is;
-    `approve` the place and the call that a person must approve; `done` each call that gave a result.
+    `approve` the place and the call that a person must approve, or whose question a person must answer; `done` each
+    call that gave a result. `to_approve` are the places of calls that must be approved whatever their tool says.
 
     Durable: tools run on the durable loop, in a replay exactly as before.
     """
@@ -50,7 +55,8 @@ class ToolCalls:
         agents: AgentsOfChat | None = None,
         tell: Callable[[ToolCall | ToolItem], None] = lambda _: None,
         progress: Callable[[str, str], None] = lambda _, __: None,
-        approve: Callable[[int, ToolCall], Awaitable[Resolution]] = _nobody,
+        approve: Callable[[int, ToolCall, Question | None], Awaitable[Resolution]] = _nobody,
+        to_approve: Collection[int] = (),
         done: Callable[[Done], None] = lambda _: None,
     ) -> None:
         self._calls = calls
@@ -61,8 +67,10 @@ class ToolCalls:
         self._tell = tell
         self._progress = progress
         self._approve = approve
+        self._to_approve = to_approve
         self._done = done
         self._started: set[str] = set()
+        self._questions: Counter[int] = Counter()  # by the place of their call
         self._results: dict[str, ToolItem] = {}
 
     async def run(self, *, concurrency: int, skip: asyncio.Event) -> None:
@@ -96,8 +104,8 @@ class ToolCalls:
     async def _run_one(self, position: int, call: ToolCall, slots: Slots, skip: asyncio.Event) -> None:
         tool = self._tools.get(call.name)
         changed: str | None = None
-        if tool is not None and tool.asks(call.arguments):
-            resolution = await self._approve(position, call)
+        if tool is not None and (position in self._to_approve or tool.asks(call.arguments)):
+            resolution = await self._approve(position, call, None)
             if resolution.verdict is not Verdict.APPROVED:
                 self._results[call.call_id] = synthetic_result(call, ToolOutcome.SKIPPED).changed(
                     content=clean(refusal_of(resolution))
@@ -105,7 +113,8 @@ class ToolCalls:
                 return
             if (changed := resolution.arguments) is not None:
                 call = call.changed(arguments=changed)
-        taken = await slots.take(alone=tool is not None and not tool.parallel)
+        place = Place(slots, alone=tool is not None and not tool.parallel)
+        await place.take()
         try:
             if skip.is_set():
                 return
@@ -113,12 +122,28 @@ class ToolCalls:
             logger.info("Calling tool %s for %s: %s", call.name, self._owner, shorten(call.arguments, LOGGED_CHARS))
             self._tell(call)
             tells.set(partial(self._progress, call.call_id))  # for this task alone
+            asks.set(partial(self._ask, place, position, call))
             content, outcome = await self._call(tool, call)
             if changed is not None:
                 content = with_changed_arguments(content, changed)
         finally:
-            slots.give_back(taken)
+            place.leave()
         self._has_result(call, content, outcome)
+
+    async def _ask(
+        self, place: Place, position: int, call: ToolCall, message: str, form: dict[str, Any], asked_at: float
+    ) -> Told:
+        """Have a person answer the question of a call that runs; meanwhile others may have its place."""
+        place.leave()
+        self._questions[position] += 1
+        number = self._questions[position]
+        question = Question(message=message, answer_schema=form, asked_at=asked_at, number=number)
+        resolution = await self._approve(position, call, question)
+        await place.take()
+        if resolution.verdict is Verdict.APPROVED:
+            return Told(answer=json.loads(resolution.answer or "{}"))
+        declined = resolution.verdict is Verdict.REJECTED and resolution.message_id is None
+        return Told(declined=declined, why=why_unanswered(resolution))
 
     def _has_result(self, call: ToolCall, content: str, outcome: ToolOutcome) -> None:
         content = clean(content)

@@ -5,7 +5,7 @@ Pure: no I/O, no Restate. Fields are only ever added, with a default, so that ne
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -199,19 +199,33 @@ class Verdict(StrEnum):
 class Resolution(Stored):
     """How the wait for an approval ended. `reason` is in the words of who rejected the call.
 
-    `arguments` replace those of the call, as a whole. `message_id` is the message by which it was rejected.
+    `arguments` replace those of the call, as a whole. `answer` is that to its question, as JSON. `message_id` is the
+    message by which it was rejected.
     """
 
     verdict: Verdict
     reason: str = ""
     arguments: str | None = Field(None, exclude_if=lambda value: value is None)
+    answer: str | None = Field(None, exclude_if=lambda value: value is None)
     message_id: str | None = Field(None, exclude_if=lambda value: value is None)
+
+
+class Question(Stored):
+    """What a tool call asks the user in its middle. `answer_schema` is the form of the answer, as JSON schema.
+
+    `asked_at` is when, in seconds since 1970. `number` counts the questions of a call from 1.
+    """
+
+    message: str
+    answer_schema: dict[str, Any]
+    asked_at: float
+    number: int = 1
 
 
 class Approval(Stored):
     """A tool call that a person must approve. `approval_id` names this very call: turn, run, place, tool and arguments.
 
-    Without a `resolution` it waits.
+    With a `question` the call has begun, and wants an answer before it goes on. Without a `resolution` it waits.
     """
 
     approval_id: str
@@ -219,6 +233,7 @@ class Approval(Stored):
     name: str
     arguments: str
     expires_at: AwareDatetime | None = None
+    question: Question | None = Field(None, exclude_if=lambda value: value is None)
     resolution: Resolution | None = Field(None, exclude_if=lambda value: value is None)
 
 

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app.errors import AgentError, UsageError
 from app.hosting.place import Place
 from app.settings import Settings
-from app.web import agents, agui, chats, files, openai
+from app.web import agents, agui, chats, files, mcp, openai
 from app.web.auth import build_authenticator
 from app.web.gateway import Gateway
 from app.web.guard import Guard
@@ -31,6 +31,7 @@ def routes() -> list[BaseRoute]:
         *agents.routes(),
         *agui.routes(),
         *openai.routes(),
+        *mcp.routes(),
     ]
 
 

@@ -59,7 +59,7 @@ class Guard:
         answering = _Answering(scope, send, self._settings.web_send_timeout_s)
         try:
             body = await self._admit(scope, receive)
-            await self._app(scope, _replayed(body, receive), answering.send)
+            await self._app(scope, replayed(body, receive), answering.send)
         except Refused as refused:
             if refused.status == 413:
                 await _let_it_finish(receive, self._settings.web_max_body_bytes)
@@ -215,7 +215,7 @@ async def _let_it_finish(receive: Receive, at_most: int) -> None:
                     return
 
 
-def _replayed(body: bytes | None, receive: Receive) -> Receive:
+def replayed(body: bytes | None, receive: Receive) -> Receive:
     """Return a `receive` that gives the body, and then what else comes."""
     if body is None:
         return receive

@@ -33,7 +33,7 @@ async def reply_to(gateway: Gateway, key: str, message_id: str, wait_s: float) -
             return reply
         run = await _run_of(gateway, key)
         if run is not None:
-            await _first_of(gateway.ingress.wait_for_end(run, left_s), gateway.ending.wait())
+            await first_of(gateway.ingress.wait_for_end(run, left_s), gateway.ending.wait())
         # Right behind the end of a run the chat has heard of it, or will within milliseconds.
         looks = 0 if run is not None else looks + 1
         await asyncio.sleep(min(_PAUSES_S[min(looks, len(_PAUSES_S) - 1)], max(deadline - time.monotonic(), 0)))
@@ -50,7 +50,7 @@ def reply_in(entries: list[Entry], message_id: str) -> list[Entry] | None:
     return [entry for entry in entries[place + 1 :] if entry in turn and entry["role"] not in ("user", "summary")]
 
 
-async def _first_of(*waits: Coroutine[Any, Any, object]) -> None:
+async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
     """Wait until one of `waits` is over. The others are cancelled."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     try:

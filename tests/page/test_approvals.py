@@ -72,3 +72,46 @@ async def test_a_decision_that_comes_too_late_is_said(page: Page, stub: StubGate
     await page.get_by_role("button", name="Approve").click()
     await expect(page.locator(".notice")).to_contain_text("Wrong arguments for pay")
     await expect(page.get_by_role("button", name="Approve")).to_be_enabled()
+
+
+FORM = {
+    "type": "object",
+    "properties": {
+        "card": {"type": "string", "enum": ["visa", "amex"], "title": "<b>Card</b>"},
+        "months": {"type": "integer", "description": "how long"},
+        "news": {"type": "boolean"},
+        "colours": {"type": "array", "items": {"anyOf": [{"const": "r", "title": "Red"}, {"const": "b"}]}},
+        "note": {"type": "string"},
+    },
+    "required": ["card"],
+}
+
+
+async def test_a_question_is_answered(page: Page, stub: StubGateway) -> None:
+    """The card of a question shows it as text, with a field for each thing asked; what is left empty is not sent."""
+    question = {"message": "Which <i>card</i>?", "answer_schema": FORM, "asked_at": 0, "number": 1}
+    stub.chat().approvals = [approval("{}", approval_id="1-qq") | {"question": question}]
+    stub.chat().tell_status()
+    await expect(page.locator("#status")).to_have_text("The agent asks you something.")
+    await expect(page.locator(".approval-question")).to_have_text("Which <i>card</i>?")
+    await expect(page.locator(".form-label").first).to_have_text("<b>Card</b> *")
+    await expect(page.locator(".approval-arguments")).to_have_count(0)
+    await page.locator(".form-field select").first.select_option("amex")
+    await page.get_by_label("months").fill("12")
+    await page.get_by_label("news").check()
+    await page.locator(".form-field select").nth(1).select_option(["r", "b"])
+    await page.get_by_role("button", name="Answer").click()
+    answer = {"card": "amex", "months": 12, "news": True, "colours": ["r", "b"]}
+    expected = {**IDS, "approval_id": "1-qq", "decision": "approve", "answer": answer}
+    await eventually(lambda: stub.posted("resolve_approval") == [expected])
+
+
+async def test_a_question_is_declined(page: Page, stub: StubGateway) -> None:
+    """Who does not want to answer declines, with a reason; no answer is sent."""
+    question = {"message": "Sure?", "answer_schema": {"type": "object", "properties": {}}, "asked_at": 0, "number": 1}
+    stub.chat().approvals = [approval("{}", approval_id="1-qq") | {"question": question}]
+    stub.chat().tell_status()
+    await page.fill(".approval-reason", "mine")
+    await page.get_by_role("button", name="Decline").click()
+    expected = {**IDS, "approval_id": "1-qq", "decision": "reject", "reason": "mine"}
+    await eventually(lambda: stub.posted("resolve_approval") == [expected])

@@ -27,7 +27,7 @@ TOOLS: list[dict[str, Any]] = [
         {"name": name, "description": f"Do {name}", "inputSchema": OBJECT}
         for name in (
             *("echo", "die", "hang", "huge", "large", "garbage", "wrong"),
-            *("fail", "ask", "grow", "env", "note", "surrogate"),
+            *("fail", "ask", "wait", "grow", "env", "note", "surrogate"),
         )
     ),
     {"name": "look", "inputSchema": OBJECT, "annotations": {"readOnlyHint": True}},
@@ -36,6 +36,16 @@ TOOLS: list[dict[str, Any]] = [
     {"name": "deep", "description": "Bad", "inputSchema": DEEP},
     {"name": "wide", "description": "Bad", "inputSchema": {"type": "object", "title": "x" * 100_000}},
 ]  # fmt: skip
+
+FORM: dict[str, Any] = {
+    "mode": "form",
+    "message": "Which <b>card</b>?",
+    "requestedSchema": {
+        "type": "object",
+        "properties": {"card": {"type": "string", "enum": ["visa", "amex"]}, "months": {"type": "integer"}},
+        "required": ["card"],
+    },
+}
 
 LIE: dict[str, Any] = {
     "name": "no_object",
@@ -52,6 +62,7 @@ class Server:
         self._modern = modern
         self._grown = False
         self._asked: object = None
+        self._params: dict[str, Any] = {}
 
     def note(self, file: str, text: object) -> None:
         with (self._folder / file).open("a") as notes:
@@ -77,6 +88,7 @@ class Server:
             more += [LIE] if "--lie" in sys.argv else []
             self.answer(request_id, tools=TOOLS + more)
         elif method == "tools/call":
+            self._params = message["params"]
             self.call(request_id, message["params"]["name"], message["params"].get("arguments") or {})
         elif method is None and request_id == "ask":
             self.answer(self._asked, content=text(f"it said {json.dumps(message)}"), isError="error" in message)
@@ -118,14 +130,28 @@ class Server:
     def do_fail(self, request_id: object, _arguments: dict[str, Any]) -> None:
         self.answer(request_id, content=text("the disk is full"), isError=True)
 
-    def do_ask(self, request_id: object, _arguments: dict[str, Any]) -> None:
-        params = {"mode": "form", "message": "Which card?", "requestedSchema": {"type": "object", "properties": {}}}
-        if self._modern:
-            asked = {"method": "elicitation/create", "params": params}
-            self.answer(request_id, resultType="input_required", inputRequests={"card": asked}, requestState="s")
+    def do_ask(self, request_id: object, arguments: dict[str, Any]) -> None:
+        """Ask for a card; in the protocol of 2026 once more for each answer that is no visa."""
+        if not self._modern:
+            self._asked = request_id
+            self.write({"jsonrpc": "2.0", "id": "ask", "method": "elicitation/create", "params": FORM})
             return
-        self._asked = request_id
-        self.write({"jsonrpc": "2.0", "id": "ask", "method": "elicitation/create", "params": params})
+        self.note("asked", json.dumps([self._params.get("inputResponses"), self._params.get("requestState")]))
+        answers, rounds = self._params.get("inputResponses"), int(self._params.get("requestState") or 0)
+        content = (answers or {}).get("card", {}).get("content") or {}
+        if answers is not None and (content.get("card") == "visa" or answers["card"]["action"] != "accept"):
+            self.answer(request_id, content=text(f"round {rounds}: {json.dumps(answers['card'])}"))
+            return
+        declared = self._params["_meta"]["io.modelcontextprotocol/clientCapabilities"]
+        self.note("declared", json.dumps(declared))
+        form = arguments.get("form") or FORM
+        asked = {"card": {"method": arguments.get("method", "elicitation/create"), "params": form}}
+        self.answer(request_id, resultType="input_required", inputRequests=asked, requestState=str(rounds + 1))
+
+    def do_wait(self, request_id: object, _arguments: dict[str, Any]) -> None:
+        """Want to be called again, with a state and without a question, for ever."""
+        rounds = int(self._params.get("requestState") or 0)
+        self.answer(request_id, resultType="input_required", requestState=str(rounds + 1))
 
     def do_grow(self, request_id: object, _arguments: dict[str, Any]) -> None:
         self._grown = True

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from app.errors import DefinitionError, TooLarge, UsageError
+from app.tools.asking import ask_user
 from app.tools.registry import Tool, by_name, tool
 from app.turns.approval.asking import MAX_ARGUMENTS_CHARS, approval_of, resolution_of
 from app.turns.approval.protocol import ApprovalRef, ResolveAnswer, ResolveRequest
@@ -16,7 +17,17 @@ from app.turns.control import Cancel, Decide, RingRun
 from app.turns.conversation import Conversation
 from app.turns.modes import Mode
 from app.turns.tool_calls import ToolCalls
-from app.turns.transcript import Approval, Resolution, ToolCall, ToolItem, ToolOutcome, Turn, TurnStatus, Verdict
+from app.turns.transcript import (
+    Approval,
+    Question,
+    Resolution,
+    ToolCall,
+    ToolItem,
+    ToolOutcome,
+    Turn,
+    TurnStatus,
+    Verdict,
+)
 from tests.support.fake_chat import FakeChat
 
 CALL = ToolCall(call_id="c1", name="pay", arguments='{"amount": 100}')
@@ -219,7 +230,7 @@ def test_an_old_turn_has_no_approvals() -> None:
 
 
 async def called(resolution: Resolution, *calls: ToolCall, tools: tuple[Tool, ...] = (pay,)) -> list[ToolItem]:
-    async def approve(_position: int, _call: ToolCall) -> Resolution:
+    async def approve(_position: int, _call: ToolCall, _question: Question | None) -> Resolution:
         return resolution
 
     running = ToolCalls(calls, by_name(*tools), max_result_chars=1000, approve=approve)
@@ -281,7 +292,7 @@ async def test_a_call_that_waits_for_approval_holds_up_no_other() -> None:
     """A call that waits takes no place: others run beside it, and it runs when it is approved."""
     decided, ran = asyncio.Event(), asyncio.Event()
 
-    async def approve(_position: int, _call: ToolCall) -> Resolution:
+    async def approve(_position: int, _call: ToolCall, _question: Question | None) -> Resolution:
         await decided.wait()
         return APPROVED
 
@@ -320,3 +331,94 @@ def test_an_approval_is_stored_without_what_it_has_not() -> None:
         "arguments",
         "expires_at",
     }
+
+
+# Questions
+
+QUESTION = Question(
+    message="Which card?",
+    answer_schema={
+        "type": "object",
+        "properties": {"card": {"type": "string", "enum": ["visa"]}, "__proto__": {"type": "integer"}},
+        "required": ["card"],
+    },
+    asked_at=1.0,
+)
+
+
+def test_an_answer_fits_its_question() -> None:
+    """An answer is taken as it is if it fits; one that does not, or arguments in its place, are refused."""
+    given = resolution_of(request(answer={"card": "visa", "__proto__": 3}), None, QUESTION)
+    assert (given.verdict, given.answer) == (Verdict.APPROVED, '{"card": "visa", "__proto__": 3}')
+    assert resolution_of(request(decision="reject", reason="no"), None, QUESTION).answer is None
+    wrongs: list[dict[str, Any]] = [
+        {"answer": {}},
+        {"answer": {"card": "x"}},
+        {"answer": {"card": "visa", "cvc": 1}},
+        {"arguments": {}},
+    ]
+    for wrong in wrongs:
+        with pytest.raises(UsageError):
+            resolution_of(request(**wrong), None, QUESTION)
+    with pytest.raises(UsageError, match="This call asks nothing"):
+        resolution_of(request(answer={}), pay)
+    with pytest.raises(ValidationError, match="an answer goes with the decision 'approve'"):
+        request(decision="reject", answer={})
+    free = QUESTION.changed(answer_schema={"type": "object", "properties": {"a": {"type": "string"}}})
+    with pytest.raises(TooLarge):
+        resolution_of(request(answer={"a": "x" * MAX_ARGUMENTS_CHARS}), None, free)
+
+
+def test_each_question_is_an_approval_of_its_own() -> None:
+    """The same words asked again are another question; journals of before, which have none, keep their ids."""
+    ids = {
+        approval_of(CALL, 1, "inv_1", 1, 0, question).approval_id
+        for question in (None, QUESTION, QUESTION.changed(number=2), QUESTION.changed(message="Sure?"))
+    }
+    assert len(ids) == 4
+    assert APPROVAL.approval_id == "1-dbb6a6ba598fd5b3"
+    assert "question" not in APPROVAL.model_dump(mode="json")
+
+
+async def test_a_question_gives_its_place_to_others() -> None:
+    """A call that waits for an answer takes no place; it goes on when there is one again."""
+    answered, ran = asyncio.Event(), asyncio.Event()
+
+    async def approve(_position: int, _call: ToolCall, question: Question | None) -> Resolution:
+        assert question is not None
+        await ran.wait()
+        return Resolution(verdict=Verdict.APPROVED, answer='{"a": 1}')
+
+    @tool
+    async def ask() -> str:
+        """Ask."""
+        told = await ask_user("What?", {"type": "object"}, 1.0)
+        answered.set()
+        return str(told.answer)
+
+    @tool(parallel=False)
+    async def note() -> str:
+        """Note."""
+        assert not answered.is_set()
+        ran.set()
+        return "noted"
+
+    made = [ToolCall(call_id=each.name, name=each.name, arguments="{}") for each in (ask, note)]
+    running = ToolCalls(made, by_name(ask, note), max_result_chars=100, approve=approve)
+    await asyncio.wait_for(running.run(concurrency=1, skip=asyncio.Event()), 5)
+    assert [item.content for item in running.results] == ["{'a': 1}", "noted"]
+
+
+async def test_a_rule_asks_whatever_the_tool_says() -> None:
+    """A call whose place a rule names waits for approval, although its tool wants none."""
+    asked: list[int] = []
+
+    async def approve(position: int, _call: ToolCall, _question: Question | None) -> Resolution:
+        asked.append(position)
+        return Resolution(verdict=Verdict.REJECTED)
+
+    made = [ToolCall(call_id=f"c{n}", name="pay", arguments='{"amount": 1}') for n in range(2)]
+    running = ToolCalls(made, by_name(pay), max_result_chars=100, approve=approve, to_approve=(1,))
+    await running.run(concurrency=2, skip=asyncio.Event())
+    assert asked == [1]
+    assert [item.outcome for item in running.results] == [ToolOutcome.OK, ToolOutcome.SKIPPED]

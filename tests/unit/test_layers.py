@@ -76,7 +76,7 @@ LAYERS = (
     ("web.gateway",),
     ("web",),
     ("web.agui",),
-    ("web.openai",),
+    ("web.openai", "web.mcp"),
     ("web.agents",),
     ("web.app",),
     ("hosting.stack", "hosting.rollout", "hosting.workers"),

@@ -18,7 +18,8 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 class ResolveRequest(Input):
     """What a person says to a call that waits for approval; `get_status` shows both ids.
 
-    `arguments` replace those of the call as a whole, and are checked as those were.
+    `arguments` replace those of the call as a whole, and are checked as those were. `answer` is that to the question of
+    a call that asks one, and fits its form.
     """
 
     model_config = ConfigDict(
@@ -30,11 +31,14 @@ class ResolveRequest(Input):
     decision: Literal["approve", "reject"]
     reason: Reason = ""
     arguments: dict[str, Any] | None = None
+    answer: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def _arguments_are_approved(self) -> Self:
         if self.decision == "reject" and self.arguments is not None:
             raise ValueError("arguments go with the decision 'approve'; a rejected call has none")
+        if self.decision == "reject" and self.answer is not None:
+            raise ValueError("an answer goes with the decision 'approve'; who rejects a question gives none")
         return self
 
 

@@ -1,6 +1,7 @@
-// Owns the cards of tool calls that wait for a person: approve, reject with a reason, change the arguments.
+// Owns the cards of tool calls that wait for a person: approve, reject with a reason, change the arguments; or answer.
 
 import { arrange, byId, icon, make, say } from "./dom.js";
+import { Form } from "./form.js";
 import { attempt, notice } from "./notices.js";
 
 export class Approvals {
@@ -18,7 +19,7 @@ export class Approvals {
   show() {
     const { approvals } = this.chat;
     const known = this.cards;
-    this.cards = new Map(approvals.map((each) => [each.approval_id, known.get(each.approval_id) ?? new Card(this, each)]));
+    this.cards = new Map(approvals.map((each) => [each.approval_id, known.get(each.approval_id) ?? cardOf(this, each)]));
     arrange(this.section, [...this.cards.values()].map((card) => card.element));
     this.section.hidden = approvals.length === 0;
   }
@@ -45,9 +46,8 @@ class Card {
       make("button", { class: "quiet", type: "button", on: { click: () => this.approve() } }, icon("check"), "Approve"),
       make("button", { class: "quiet", type: "button", on: { click: () => this.decide({ decision: "reject", reason: this.reason.value.trim() }) } }, icon("close"), "Reject"),
     ];
-    const until = approval.expires_at ? make("span", { class: "approval-until" }, `until ${new Date(approval.expires_at).toLocaleString()}`) : null;
     this.element = make("article", { class: "approval", "aria-label": `${approval.name} waits for your approval` },
-      make("p", { class: "approval-head" }, make("strong", {}, approval.name), " waits for your approval ", until),
+      make("p", { class: "approval-head" }, make("strong", {}, approval.name), " waits for your approval ", untilOf(approval)),
       this.editor, this.wrong, make("div", { class: "approval-foot" }, this.reason, ...this.buttons),
     );
     this.element.dataset.approval = approval.approval_id;
@@ -75,6 +75,41 @@ function read(text) {
   } catch {
     return null;
   }
+}
+
+/** The card of a call that has begun, and asks something before it goes on. */
+class QuestionCard {
+  constructor(owner, approval) {
+    this.owner = owner;
+    this.approval = approval;
+    const { message, answer_schema } = approval.question;
+    this.form = new Form(answer_schema);
+    this.reason = make("input", { class: "approval-reason", type: "text", maxlength: "1000", placeholder: "Reason, if you decline", "aria-label": "Reason" });
+    this.buttons = [
+      make("button", { class: "quiet", type: "button", on: { click: () => this.decide({ decision: "approve", answer: this.form.read() }) } }, icon("check"), "Answer"),
+      make("button", { class: "quiet", type: "button", on: { click: () => this.decide({ decision: "reject", reason: this.reason.value.trim() }) } }, icon("close"), "Decline"),
+    ];
+    this.element = make("article", { class: "approval", "aria-label": `${approval.name} asks you` },
+      make("p", { class: "approval-head" }, make("strong", {}, approval.name), " asks you ", untilOf(approval)),
+      make("p", { class: "approval-question" }, message),
+      this.form.element, make("div", { class: "approval-foot" }, this.reason, ...this.buttons),
+    );
+    this.element.dataset.approval = approval.approval_id;
+  }
+
+  async decide(decision) {
+    for (const button of this.buttons) button.disabled = true;
+    await this.owner.decide(this.approval, decision);
+    for (const button of this.buttons) button.disabled = false;
+  }
+}
+
+function cardOf(owner, approval) {
+  return approval.question ? new QuestionCard(owner, approval) : new Card(owner, approval);
+}
+
+function untilOf(approval) {
+  return approval.expires_at ? make("span", { class: "approval-until" }, `until ${new Date(approval.expires_at).toLocaleString()}`) : null;
 }
 
 /** Return arguments with one field a line. What changes when JavaScript reads it (big numbers, say) stays as it is. */

@@ -71,7 +71,7 @@ export class Control {
     if (chat.unavailable) return { kind: "bad", words: chat.unavailable };
     if (!running) return { kind: "idle", words: chat.held.length ? "Stopped. What waited is held." : "" };
     if (this.ends) return { kind: "busy", words: "Stopping…" };
-    if (chat.approvals.length) return { kind: "wait", words: "The agent waits for your approval." };
+    if (chat.approvals.length) return { kind: "wait", words: chat.approvals.some((each) => !each.question) ? "The agent waits for your approval." : "The agent asks you something." };
     if (running.waiting_for) return { kind: "wait", words: waitWords(running.waiting_for) };
     return { kind: "busy", words: "" };
   }

@@ -59,15 +59,24 @@ async def test_interrupt_ends_a_running_call(bench: Bench) -> None:
     """INTERRUPT ends a call at once, tells the server, and says in the transcript that it may have run."""
     await bench.chat.begin(calling("hang"), content="first")
     await eventually(lambda: noted(bench.folder, "hanging"))
-    if bench.chat.always_replay:
-        await bench.service.restart()  # nothing reaches a handler while an action runs: a crash ends it
-    else:
-        await bench.chat.say("second")
-        await eventually(lambda: noted(bench.folder, "cancelled") == noted(bench.folder, "hanging"))
-    await bench.chat.idle()
+    await bench.chat.say("second")  # which also ends a call whose turn nothing reaches while it runs
+    await eventually(lambda: noted(bench.folder, "cancelled") == noted(bench.folder, "hanging"))
+    assert (await bench.chat.idle())[-1][2] == "completed"
     ((outcome, said),) = await results(bench.chat)
     assert outcome == "unknown"
     assert "may have run" in said
+
+
+async def test_a_message_that_steers_lets_a_call_end(bench: Bench) -> None:
+    """STEER ends no call that runs: its result is kept, and the turn goes on with the message behind it."""
+    await bench.chat.begin(calling("note"), Plan(text=["Done."]), content="first")
+    await eventually(lambda: noted(bench.folder, "calls-note"))
+    await bench.chat.say("this way", "STEER")
+    assert noted(bench.folder, "cancelled") == []
+    (bench.folder / "go").touch()
+    lines = await bench.chat.idle()
+    assert [role for role, _, _ in lines] == ["user", "assistant", "tool", "user", "assistant"]
+    assert await results(bench.chat) == [("ok", "noted")]
 
 
 async def test_kill_in_the_middle_of_a_call(bench: Bench) -> None:

@@ -1,12 +1,14 @@
 """Servers that are child processes and do what bad ones do: every end is a sentence for the LLM, and nobody is left."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,8 +16,10 @@ import pytest_asyncio
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed: pip install -r requirements-dev.txt")
 
 from app.mcp import servers as servers_module
+from app.mcp.answer import Reply
 from app.mcp.servers import McpServers
 from tests.support.eventually import eventually
+from tests.support.mcp_server import DEEP, FORM
 from tests.support.mcp_servers import all_gone, call, connected, hostile, noted, settings_file, started
 
 ERAS = pytest.mark.parametrize("era", ["--handshake", "--modern"])
@@ -70,11 +74,60 @@ async def test_every_end_of_a_call_is_defined(
     assert (await call(servers, "bad__echo", text="again")).content == "echo says again"
 
 
-async def test_input_is_refused(servers: McpServers) -> None:
-    """A server that asks the user gets no answer; the LLM is told, in the words that each era has for it."""
-    answer = await call(servers, "bad__ask")
+async def test_input_is_asked_for(tmp_path: Path) -> None:
+    """A server of 2026 that asks by a form is no failure: what it asks is told, and the call goes on with an answer."""
+    async with connected(settings_file(tmp_path, bad=hostile(tmp_path, "--modern"))) as servers:
+        answer = await call(servers, "bad__ask")
+        assert answer.needed is not None
+        [question] = answer.needed.questions
+        assert (question.name, question.message, answer.needed.state) == ("card", "Which <b>card</b>?", "1")
+        replies = {"card": {"action": "accept", "content": {"card": "visa"}}}
+        reply = Reply(answers=replies, state=answer.needed.state)
+        went_on = await servers.call("bad__ask", {}, again=False, progress=lambda _: None, reply=reply)
+        assert json.loads(went_on.content.removeprefix("round 1: ")) == replies["card"]
+        lost = await servers.call("bad__ask", {}, again=True, progress=lambda _: None, reply=reply)
+        assert lost.may_have_run
+    assert len(noted(tmp_path, "asked")) == 2
+    assert json.loads(noted(tmp_path, "declared")[0]) == {"elicitation": {"form": {}}}
+
+
+async def test_a_server_of_before_is_refused_input(tmp_path: Path) -> None:
+    """A server of before asks on a connection that does not outlive a wait: it is told at once that it gets nothing."""
+    async with connected(settings_file(tmp_path, bad=hostile(tmp_path))) as servers:
+        answer = await call(servers, "bad__ask")
     assert answer.failed
-    assert "Which card?" in answer.content or "Elicitation not supported" in answer.content
+    assert "Elicitation not supported" in answer.content
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ({"method": "sampling/createMessage", "form": {"messages": [], "maxTokens": 1}}, "sampling/createMessage"),
+        ({"form": FORM | {"mode": "url", "url": "http://evil.example", "elicitationId": "1"}}, "open a page"),
+        ({"form": FORM | {"requestedSchema": {"type": "object", "properties": {"a": {"type": "object"}}}}}, "plain"),
+        (
+            {
+                "form": FORM
+                | {
+                    "requestedSchema": {
+                        "type": "object",
+                        "properties": {"a": {"type": "string", "title": "x" * 40_000}},
+                    }
+                }
+            },
+            "32000 are allowed",
+        ),
+        ({"form": FORM | {"requestedSchema": DEEP}}, "nested deeper"),
+    ],
+)
+async def test_what_no_person_can_be_asked_is_refused(tmp_path: Path, arguments: dict[str, Any], why: str) -> None:
+    """What is no form of plain fields is refused at once, with the reason, and the next call works."""
+    async with connected(settings_file(tmp_path, bad=hostile(tmp_path, "--modern"))) as servers:
+        answer = await call(servers, "bad__ask", **arguments)
+        assert answer.failed
+        assert answer.needed is None
+        assert why in answer.content
+        assert (await call(servers, "bad__echo", text="hi")).content == "echo says hi"
 
 
 async def test_a_cancelled_call_is_cancelled_at_the_server(servers: McpServers, tmp_path: Path) -> None:
