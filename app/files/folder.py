@@ -1,6 +1,6 @@
 """The folder of files: one folder in it for each chat, and in that each file with a note of what it is.
 
-`<id>.part` is a file that arrives, `<id>` the whole one. Its note is `<id>.new` until a message uses it, then
+`….part` is a file that arrives, `<id>` the whole one. Its note is `<id>.new` until a message uses it, then
 `<id>.used`; both are one `rename` away from each other, so that no file is swept while a message takes it. No link is
 followed. The content of a file is never logged.
 """
@@ -9,6 +9,7 @@ import asyncio
 import errno
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 import time
@@ -50,16 +51,19 @@ class Files:
         self._max_bytes = max_bytes
         self._max_chat_bytes = max_chat_bytes
 
-    async def add(self, key: str, name: str, declared: str, pieces: AsyncIterable[bytes]) -> tuple[Attachment, Note]:
-        """Keep a file for a chat as it arrives.
+    async def add(
+        self, key: str, name: str, declared: str, pieces: AsyncIterable[bytes], *, seed: str | None = None
+    ) -> tuple[Attachment, Note]:
+        """Keep a file for a chat as it arrives. With a `seed` it has the same id when it comes again.
 
         Errors: TooLarge (413), UnknownKind (415), StorageFull (507); what had arrived is removed then.
         """
-        file_id = new_id(key)
+        file_id = new_id(key, seed)
         folder, stem = folder_of(key), file_id.rpartition("-")[2]
+        part = secrets.token_hex(16) + _PART
         with _told_when_full():
             used = await asyncio.to_thread(self._prepare, folder)
-            file = await asyncio.to_thread(self._create, folder, stem)
+            file = await asyncio.to_thread(self._create, folder, part)
             try:
                 kind, size, digest = Kind(), 0, hashlib.sha256()
                 async for piece in pieces:
@@ -73,11 +77,11 @@ class Files:
                     raise UnknownKind(f"{clean_name(name)!r} is {'empty' if not size else 'of no kind that is taken'}: "
                                       f"send {KINDS}")  # fmt: skip
                 note = Note(name=clean_name(name), media_type=media_type, bytes=size, sha256=digest.hexdigest())
-                await asyncio.to_thread(self._keep, folder, stem, file, note)
+                await asyncio.to_thread(self._keep, folder, part, stem, file, note)
             except BaseException:
                 with suppress(OSError):
                     file.close()
-                self._remove(folder, stem)
+                self._remove(folder, part)
                 raise
         return _attachment(file_id, note), note
 
@@ -128,23 +132,23 @@ class Files:
         if size + used > self._max_chat_bytes:
             raise TooLarge(f"The files of this chat would be over {self._max_chat_bytes} bytes (MAX_CHAT_FILE_BYTES)")
 
-    def _create(self, folder: str, stem: str) -> BinaryIO:
+    def _create(self, folder: str, part: str) -> BinaryIO:
         with self._open(folder) as fd:
-            return os.fdopen(os.open(stem + _PART, _CREATE, 0o600, dir_fd=fd), "wb")
+            return os.fdopen(os.open(part, _CREATE, 0o600, dir_fd=fd), "wb")
 
-    def _keep(self, folder: str, stem: str, file: BinaryIO, note: Note) -> None:
+    def _keep(self, folder: str, part: str, stem: str, file: BinaryIO, note: Note) -> None:
         """Make a file that has arrived whole known, or nothing of it."""
         file.flush()
         os.fsync(file.fileno())
         file.close()
         try:
             with self._open(folder) as fd:
-                os.rename(stem + _PART, stem, src_dir_fd=fd, dst_dir_fd=fd)
-                with os.fdopen(os.open(stem + _PART, _CREATE, 0o600, dir_fd=fd), "wb") as written:
+                os.rename(part, stem, src_dir_fd=fd, dst_dir_fd=fd)
+                with os.fdopen(os.open(part, _CREATE, 0o600, dir_fd=fd), "wb") as written:
                     written.write(note.model_dump_json().encode())
                     written.flush()
                     os.fsync(written.fileno())
-                os.rename(stem + _PART, stem + _NEW, src_dir_fd=fd, dst_dir_fd=fd)
+                os.rename(part, stem + _NEW, src_dir_fd=fd, dst_dir_fd=fd)
         except FileNotFoundError as exc:
             raise NotFound("The chat was erased while this file arrived: send it again") from exc
 
@@ -175,11 +179,11 @@ class Files:
                 return None
             raise
 
-    def _remove(self, folder: str, stem: str) -> None:
+    def _remove(self, folder: str, *names: str) -> None:
         with suppress(OSError), self._open(folder) as fd:
-            for ending in (_NEW, _USED, "", _PART):
+            for name in names:
                 with suppress(FileNotFoundError):
-                    os.unlink(stem + ending, dir_fd=fd)
+                    os.unlink(name, dir_fd=fd)
 
     def _erase(self, folder: Path) -> None:
         with suppress(FileNotFoundError):
@@ -199,7 +203,7 @@ class Files:
                 with suppress(FileNotFoundError):
                     if stem + _NEW in names:  # who removes this has won: a message can take the file no more
                         os.unlink(stem + _NEW, dir_fd=fd)
-                    self._remove(folder, stem)
+                    self._remove(folder, stem, stem + _PART)
                     swept += 1
         with suppress(OSError):
             os.rmdir(self._root / folder)

@@ -20,9 +20,10 @@ def folder_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
-def new_id(key: str) -> str:
-    """Return an id for a file of a chat that nobody can guess."""
-    return f"{folder_of(key)}-{secrets.token_hex(16)}"
+def new_id(key: str, seed: str | None = None) -> str:
+    """Return an id for a file of a chat: one that nobody can guess, or that of a `seed`, the same each time."""
+    stem = secrets.token_hex(16) if seed is None else hashlib.sha256(seed.encode()).hexdigest()[:32]
+    return f"{folder_of(key)}-{stem}"
 
 
 def place_of(file_id: str) -> tuple[str, str] | None:
