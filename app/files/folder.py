@@ -27,6 +27,7 @@ from app.turns.transcript import Attachment
 from app.values import Stored
 
 ROOT = Path(__file__).resolve().parents[2]
+FOLDER = "chat-files"  # in that of the chats, where no setting names another
 UNUSED_S = 24 * 3600  # after which a file that no message has used is swept
 _NEW, _USED, _PART = ".new", ".used", ".part"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -106,6 +107,14 @@ class Files:
     async def erase(self, key: str) -> None:
         """Remove all files of a chat."""
         await asyncio.to_thread(self._erase, self._root / folder_of(key))
+
+    def erase_all(self) -> None:
+        """Remove the files of all chats; what else is there stays. Errors: OSError."""
+        with suppress(FileNotFoundError):
+            for name in filter(is_folder, os.listdir(self._root)):
+                self._erase(self._root / name)
+            with suppress(OSError):  # something else is in it
+                self._root.rmdir()
 
     def sweep(self, now: float | None = None) -> int:
         """Remove what no message has used for a day, and return how many files that were."""
@@ -231,7 +240,7 @@ def get_files() -> Files:
 
 def files_of(settings: Settings) -> Files:
     """Return the files in the folder that `settings` name."""
-    root = ROOT / settings.files_dir
+    root = ROOT / (settings.files_dir or settings.restate_data / FOLDER)
     return Files(root, max_bytes=settings.max_file_bytes, max_chat_bytes=settings.max_chat_file_bytes)
 
 

@@ -176,6 +176,19 @@ async def test_what_was_never_used_is_swept(files: Files, root: Path) -> None:
         await files.use("ellie", [old.file_id])
 
 
+async def test_erase_all(files: Files, root: Path) -> None:
+    """`make reset` erases the files of all chats, and nothing that is not ours."""
+    await added(files)
+    await added(files, key="bob")
+    (root / "mine").mkdir()
+    files.erase_all()
+    assert left(root) == ["mine"]
+    (root / "mine").rmdir()
+    files.erase_all()
+    files.erase_all()
+    assert left(root.parent) == []
+
+
 def test_nothing_to_sweep(files: Files) -> None:
     """Where no file ever came there is no folder, and nothing is swept."""
     assert files.sweep() == 0
