@@ -7,7 +7,6 @@ import asyncio
 import hashlib
 import json
 import logging
-import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
@@ -16,13 +15,13 @@ from dataclasses import dataclass
 import httpx2
 from openai import APIStatusError, AsyncOpenAI, OpenAIError
 
-from app.errors import ContextTooLong, LLMError, LLMRejected, LLMUnavailable, ReplyTooLong
+from app.errors import LLMError, LLMRejected, LLMUnavailable, ReplyTooLong
 from app.llm.chat_api import ChatRequest
 from app.llm.draft import Draft, Tell
 from app.llm.failures import LOSING_REDIRECTS, REDIRECTED_TO, Endpoint, place_of, reported_error, to_llm_error
 from app.llm.manners import Manners
 from app.llm.pace import Pace
-from app.llm.parts import REFUSED, TURNED_DOWN, Read, has_files, sent_as_they_are, with_files
+from app.llm.parts import REFUSED, Read, has_files, sent_as_they_are, turned_down, with_files
 from app.llm.reply import Reply
 from app.llm.responses_api import ResponsesRequest
 from app.llm.sse import Event, EventStream
@@ -137,10 +136,8 @@ class LLM:
 
         They are not sent again: the chat would end the same way for ever. Another process learns it by one request.
         """
-        if not isinstance(error, LLMRejected) or isinstance(error, ContextTooLong):
-            return error
         sent = sent_as_they_are(items)
-        if not sent or not re.search(TURNED_DOWN, error.message, re.IGNORECASE | re.DOTALL):
+        if not sent or not turned_down(error, self._model):
             return error
         self._turned_down.update(sent)
         about = LLMRejected(error.message + REFUSED.format(names=", ".join(map(repr, sent.values()))))

@@ -4,9 +4,11 @@ The files are read for one request, and go nowhere else. What is gone is said in
 """
 
 import base64
+import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any
 
+from app.errors import ContextTooLong, LLMError, LLMRejected, LLMUnavailable
 from app.text import clean
 from app.turns.compaction.fitting import inlined
 from app.turns.transcript import Attachment, Item, UserItem
@@ -15,7 +17,12 @@ Read = Callable[[str], Awaitable[bytes | None]]
 Part = dict[str, Any]
 
 MAX_SENT_BYTES = 24_000_000  # of the images and PDF of one request; servers take 20 to 50 MB, and base64 adds a third
-TURNED_DOWN = r"image|vision|multi-?modal|modalit|pdf|input_file|file_data|media|content.{0,20}(part|type|array|string)"
+_FILES = r"(image|vision|multi-?modal|modalit|mmproj|pdf|input_file|file_data|media)"
+_REFUSED = re.compile(rf"{_FILES}|content.{{0,20}}(part|type|array|string)", re.IGNORECASE | re.DOTALL)
+# Of a passing fault more is asked: some local servers answer 500 to an image that their model cannot read.
+_CANNOT = re.compile(
+    rf"{_FILES}.{{0,60}}(n[o']t support|unsupported)|(n[o']t support|unsupported).{{0,60}}{_FILES}", re.I
+)
 REFUSED = (
     " The LLM server may not take images or PDF: it was sent {names}. From here on it is told "
     "of them only: send a message to go on."
@@ -34,6 +41,14 @@ class Shown(UserItem):
 def has_files(items: Sequence[Item]) -> bool:
     """Return whether messages among `items` have files."""
     return any(isinstance(item, UserItem) and item.attachments for item in items)
+
+
+def turned_down(error: LLMError, model: str) -> bool:
+    """Return whether a server says that it takes no images or PDF. The name of a model tells nothing."""
+    words = error.message.replace(model, "")
+    if isinstance(error, LLMUnavailable):
+        return _CANNOT.search(words) is not None
+    return isinstance(error, LLMRejected) and not isinstance(error, ContextTooLong) and bool(_REFUSED.search(words))
 
 
 async def with_files(items: Sequence[Item], read: Read, refused: Collection[str]) -> list[Item]:

@@ -1,7 +1,9 @@
 """Images and files on the page, against the real stack: attached, removed, sent, shown, refused, kept as a draft."""
 
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +40,9 @@ PASTE = """([bytes, event]) => {
 }"""
 
 
+FOLDERS: dict[str, Path] = {}  # of files, by the address of the stack
+
+
 @pytest.fixture(scope="module")
 def llm() -> Iterator[LLMServer]:
     with LLMServer() as server:
@@ -50,6 +55,7 @@ async def stack(restate_binary: str, llm: LLMServer, tmp_path_factory: pytest.Te
     folder = tmp_path_factory.mktemp("stack")
     limits = {"FILES_DIR": str(folder / "files"), "MAX_FILE_BYTES": "100000"}
     async with running_stack(restate_binary, folder, llm, **limits) as stack:
+        FOLDERS[stack.url] = folder / "files"
         yield stack
 
 
@@ -139,6 +145,21 @@ async def test_what_is_refused_is_said(page: Page) -> None:
     await page.locator("#send").click()
     await expect(page.locator(".turn .bubble")).to_have_text("never mind")
     await expect(page.locator(".turn .file")).to_have_count(0)
+
+
+async def test_a_message_that_was_refused_gives_its_files_back(page: Page, stack: Stack) -> None:
+    """A message whose file is gone is not sent, and says why; `Edit` takes text and files back, to send it without."""
+    await page.set_input_files("#files", [NOTES])
+    await page.fill("#message", "look")
+    await expect(page.locator("#send")).to_be_enabled()
+    shutil.rmtree(FOLDERS[stack.url])
+    await page.locator("#send").click()
+    await expect(page.locator(".trouble")).to_contain_text("upload it first")
+    await page.get_by_role("button", name="Edit").click()
+    await expect(page.locator("#message")).to_have_value("look")
+    await page.get_by_role("button", name="Remove notes.txt").click()
+    await page.locator("#send").click()
+    await expect(page.locator(".turn .bubble")).to_have_text("look")
 
 
 async def test_a_draft_keeps_its_files(page: Page) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from app.errors import ContextTooLong, LLMError, LLMRejected, LLMUnavailable, ReplyTooLong
 from app.llm.offline.model import _chunks
-from app.llm.parts import MAX_SENT_BYTES, has_files, sent_as_they_are, with_files
+from app.llm.parts import MAX_SENT_BYTES, has_files, sent_as_they_are, turned_down, with_files
 from app.llm.responses_api import to_input
 from app.llm.wire import to_messages
 from app.turns.compaction.fitting import MAX_INLINED_CHARS, estimate_tokens
@@ -122,6 +123,24 @@ async def test_what_was_sent_as_it_is() -> None:
     """Only files whose content is in the request can be what a server did not take."""
     items = await with_files([said("a", IMAGE, CSV), said("b", attached("gone", "image/png"))], read, ())
     assert sent_as_they_are(items) == {"img": "img.x"}
+
+
+@pytest.mark.parametrize(
+    ("error", "because"),
+    [
+        (LLMRejected("The model m does not support image input"), True),
+        (LLMRejected("messages[1].content: expected a string, content array given"), True),
+        (LLMRejected("The LLM server of the model 'the-vision-model' answered 401: bad key"), False),
+        (ContextTooLong("too many image tokens for the context window"), False),
+        (LLMUnavailable("500: image input is not supported - hint: you may need to provide the mmproj"), True),
+        (LLMUnavailable("503: unsupported media type image/webp"), True),
+        (LLMUnavailable("500: the image of the disk is full"), False),
+        (ReplyTooLong("an image of text"), False),
+    ],
+)
+def test_who_refuses_files(error: LLMError, because: bool) -> None:
+    """What a server says tells whether it is the images that it does not take; a passing fault must say so clearly."""
+    assert turned_down(error, "the-vision-model") is because
 
 
 @pytest.mark.parametrize("files", [(IMAGE,), (CSV,), (IMAGE, CSV)])
