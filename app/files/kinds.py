@@ -11,7 +11,7 @@ TEXT = "text/plain"
 KINDS = "PNG, JPEG, GIF and WebP images, PDF, and text in UTF-8"
 _TEXTS = frozenset({"text/csv", "text/markdown", TEXT})  # others are plain text: HTML, for one, must never be rendered
 _NO_TEXT = ("image/", "audio/", "video/", "font/")
-_CONTROLS = frozenset({*range(32), 127}) - frozenset(b"\t\n\r\f\x1b")
+_CONTROLS = bytes(frozenset({*range(32), 127}) - frozenset(b"\t\n\r\f\x1b"))
 
 
 class Kind:
@@ -27,7 +27,7 @@ class Kind:
         if len(self._head) < 16:
             self._head += piece[:16]
         if self._is_text:
-            self._is_text = self._decodes(piece) and _CONTROLS.isdisjoint(piece)
+            self._is_text = len(piece.translate(None, _CONTROLS)) == len(piece) and self._decodes(piece)
 
     def media_type(self, declared: str) -> str | None:
         """Return what the whole file is, None for what is not taken. SVG is text, but no image of ours."""
