@@ -23,6 +23,7 @@ from app.turns import protocol
 from app.turns.approval import protocol as approval
 from app.turns.approval.asking import resolution_of
 from app.turns.approval.rules import settled_before, turn_of
+from app.turns.arriving.files import brought_files, erase_files
 from app.turns.arriving.messages import receive
 from app.turns.compaction.keeping import offer_summaries
 from app.turns.conversation import Conversation
@@ -79,10 +80,11 @@ async def process_user_message(ctx: ObjectContext, message: protocol.UserMessage
         message_id=message.message_id or str(ctx.uuid()),
         content=message.content,
         mode=message.mode or conversation.session.mode or settings.mode,
+        attachments=await brought_files(ctx, message.file_ids, settings) if message.attachments else (),
     )
     receipt = await receive(ctx, conversation, accepted, settings)
     text = message.content if message.message_id else None
-    put(ctx, receipt_key(receipt.message_id), StoredReceipt(receipt=receipt, content=text))
+    put(ctx, receipt_key(receipt.message_id), StoredReceipt(receipt=receipt, content=text, files=message.file_ids))
     return receipt
 
 
@@ -202,6 +204,7 @@ async def forget(ctx: ObjectContext) -> None:
     end_agents(ctx, conversation.session.agents)
     at.FORGET.send(ctx, ctx.key(), None)
     at.ERASE_JOURNALS.send(ctx, ctx.key(), protocol.EraseRequest(forget_id=ctx.request().id))
+    await erase_files(ctx)
     logger.info("Forgot the chat of %s", ctx.key())
 
 

@@ -7,6 +7,7 @@ AgentError
 │   ├── NotFound        names something that is not there (404)
 │   ├── Conflict        does not fit the state of the chat or the agent (409)
 │   ├── TooLarge        over a size limit (413)
+│   ├── UnknownKind     a file of a kind that is not taken (415)
 │   └── TooManyPending  over the limit of waiting messages (429)
 ├── LLMError            the LLM gave no usable reply
 │   ├── LLMUnavailable  a passing fault: worth another attempt
@@ -22,6 +23,7 @@ AgentError
 ├── ToolFailed          a tool of an MCP server gave no result
 ├── CallUnknown         a tool was called, and nobody knows what it did
 ├── BrokenState         a stored key cannot be read, or is missing
+├── StorageFull         there is no room for a file (507)
 ├── AdminUnavailable    Restate's admin API does not answer
 ├── DeterminismError    durable code did what no replay could repeat
 └── DefinitionError     a wrong declaration, found at import time
@@ -63,6 +65,12 @@ class TooLarge(UsageError):
     """The request is over a size limit."""
 
     status = 413
+
+
+class UnknownKind(UsageError):
+    """The file is of a kind that is not taken."""
+
+    status = 415
 
 
 class TooManyPending(UsageError):
@@ -162,6 +170,12 @@ class CallUnknown(AgentError):
 
 class BrokenState(AgentError):
     """A stored key cannot be read, or is missing; somebody has edited the state."""
+
+
+class StorageFull(AgentError):
+    """There is no room for this file: the disk of the service is full. Try again later."""
+
+    status = 507
 
 
 class AdminUnavailable(AgentError):

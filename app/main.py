@@ -37,6 +37,7 @@ from app.chat_for_agents import chat_service
 from app.engine import unfit
 from app.engine.journal_watch import JournalWatch
 from app.errors import AgentError
+from app.files import sweeping
 from app.hosting import rollout, stack, workers
 from app.hosting.endpoint import build_endpoint, require_callers_known
 from app.hosting.local_server import find_restate_cli
@@ -182,16 +183,17 @@ async def gateway(settings: Settings, listener: int | None = None) -> AsyncItera
     )
     opened = None if listener is None else socket.socket(fileno=listener)
     try:
-        yield [
-            Site(
-                cast("ASGIFramework", app),
-                place,
-                name=_GATEWAY_LISTENS,
-                listener=opened,
-                strangers=strangers,
-                on_stop=app.end,
-            )
-        ]
+        async with sweeping():
+            yield [
+                Site(
+                    cast("ASGIFramework", app),
+                    place,
+                    name=_GATEWAY_LISTENS,
+                    listener=opened,
+                    strangers=strangers,
+                    on_stop=app.end,
+                )
+            ]
     finally:
         await app.close()
 

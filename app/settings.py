@@ -155,6 +155,12 @@ class Settings(BaseSettings):
     max_iterations: PositiveInt = Field(20, description="LLM calls in one turn before it ends as `limit_reached`")
     max_pending: PositiveInt = Field(32, description="Messages of one chat that may wait for the agent (429 beyond)")
     max_message_chars: PositiveInt = Field(32_000, description="Length of one message (413 beyond)")
+    max_message_files: PositiveInt = Field(8, description="Files that one message may bring")
+    max_file_bytes: PositiveInt = Field(10_000_000, description="Size of one file (413 beyond)")
+    max_chat_file_bytes: PositiveInt = Field(200_000_000, description="Size of all files of one chat (413 beyond)")
+    files_dir: Path | None = Field(
+        None, description="Where files of messages are kept, see files; else `chat-files` in `RESTATE_DATA`"
+    )
     max_tool_result_chars: PositiveInt = Field(20_000, description="Length of one tool result; the rest is cut off")
     max_reply_chars: PositiveInt = Field(
         200_000, description="Length of one LLM reply; the rest is cut off and the turn ends as `limit_reached`"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from app.errors import UsageError
+from app.files.folder import FOLDER
 from app.hosting.place import Place
 from app.settings import Settings
 
@@ -192,7 +193,7 @@ def _is_used(folder: Path) -> bool:
 
 def _is_ours(folder: Path) -> bool:
     """Return whether a folder holds nothing but what our server writes: RESTATE_DATA may be /tmp by mistake."""
-    return all(_is_of_server(entry) for entry in folder.iterdir())
+    return all(_is_of_server(entry) or entry.name == FOLDER for entry in folder.iterdir())
 
 
 def _is_of_server(entry: Path) -> bool:

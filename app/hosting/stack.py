@@ -18,7 +18,8 @@ from typing import IO, Self
 
 import httpx
 
-from app.errors import AgentError
+from app.errors import AgentError, UsageError
+from app.files import files_of
 from app.hosting.endpoint import require_callers_known
 from app.hosting.local_server import (
     LOG,
@@ -126,7 +127,12 @@ def reset(settings: Settings) -> None:
     Errors: UsageError while a server has them, or if they cannot be erased.
     """
     data = ROOT / settings.restate_data
-    _say(f"Erased the chats in {data}." if erase_data(data) else f"There are no chats in {data}.")
+    erased = erase_data(data)
+    try:
+        files_of(settings).erase_all()
+    except OSError as error:
+        raise UsageError(f"Cannot erase {error.filename}: {error.strerror}.") from error
+    _say(f"Erased the chats in {data}." if erased else f"There are no chats in {data}.")
 
 
 def end_with_parent() -> Callable[[], object] | None:

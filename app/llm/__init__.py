@@ -8,6 +8,7 @@ from functools import cache
 import httpx2
 from openai import AsyncOpenAI
 
+from app.files import files_of
 from app.llm.client import LLM, CallLimits, tame
 from app.llm.offline.model import OfflineTransport
 from app.llm.reply import Failure, Reply
@@ -54,4 +55,5 @@ def connect(settings: Settings) -> LLM:
         instructions=settings.instructions,
         limits=limits,
         responses=settings.openai_api == "responses" and not offline,  # the offline model speaks Chat Completions
+        read_file=files_of(settings).read,
     )

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import httpx2
 from openai import APIStatusError, AsyncOpenAI, OpenAIError
 
-from app.errors import LLMError, LLMUnavailable, ReplyTooLong
+from app.errors import LLMError, LLMRejected, LLMUnavailable, ReplyTooLong
 from app.llm.chat_api import ChatRequest
 from app.llm.draft import Draft, Tell
 from app.llm.failures import LOSING_REDIRECTS, REDIRECTED_TO, Endpoint, place_of, reported_error, to_llm_error
 from app.llm.manners import Manners
 from app.llm.pace import Pace
+from app.llm.parts import REFUSED, Read, has_files, sent_as_they_are, turned_down, with_files
 from app.llm.reply import Reply
 from app.llm.responses_api import ResponsesRequest
 from app.llm.sse import Event, EventStream
@@ -53,17 +54,30 @@ class CallLimits:
     max_retry_after_s: float
 
 
+async def _nothing(_file_id: str) -> None:
+    """Read no file: each is told to be gone."""
+
+
 class LLM:
     """An LLM behind an OpenAI-compatible server. Belongs to one event loop."""
 
     def __init__(
-        self, client: AsyncOpenAI, *, model: str, instructions: str, limits: CallLimits, responses: bool = False
+        self,
+        client: AsyncOpenAI,
+        *,
+        model: str,
+        instructions: str,
+        limits: CallLimits,
+        responses: bool = False,
+        read_file: Read = _nothing,
     ) -> None:
         self._client = client
         self._model = model
         self._instructions = instructions
         self._limits = limits
         self._request = ResponsesRequest if responses else ChatRequest
+        self._read_file = read_file
+        self._turned_down: set[str] = set()  # files that the server did not take
         self._manners = Manners()
         self._pace = Pace()
         self._places = asyncio.Semaphore(limits.max_connections)
@@ -93,6 +107,8 @@ class LLM:
         Errors: LLMUnavailable, LLMRejected, ReplyTooLong. Each says what happened in a sentence for the user of the
         chat, and has the text that had arrived.
         """
+        if has_files(items):
+            items = await with_files(items, self._read_file, self._turned_down)
         request = self._request(items, tools, self._instructions, manners=self._manners, maker=self._maker)
         draft = request.draft(on_thought, self._limits.max_reply_chars)
         try:
@@ -113,7 +129,20 @@ class LLM:
             error = to_llm_error(exc, self._endpoint, begun=draft.begun)
             logger.warning("LLM call failed at %s: %s", place_of(exc, self._endpoint), error.message)
             error.text = draft.text[: self._limits.max_reply_chars]
-            raise error from exc
+            raise self._about_files(error, items) from exc
+
+    def _about_files(self, error: LLMError, items: Sequence[Item]) -> LLMError:
+        """Return an error that tells of files, if it is by them that the server has refused a request.
+
+        They are not sent again: the chat would end the same way for ever. Another process learns it by one request.
+        """
+        sent = sent_as_they_are(items)
+        if not sent or not turned_down(error, self._model):
+            return error
+        self._turned_down.update(sent)
+        about = LLMRejected(error.message + REFUSED.format(names=", ".join(map(repr, sent.values()))))
+        about.text = error.text
+        return about
 
     def instructed(self, instructions: str) -> "LLM":
         """Return this LLM with other instructions. Both are one for limits, and `aclose` closes both."""

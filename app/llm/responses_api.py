@@ -12,6 +12,7 @@ from openai import AsyncAPIResponse, AsyncOpenAI
 
 from app.llm.draft import Draft, Tell
 from app.llm.manners import Extra, Manners
+from app.llm.parts import Part
 from app.llm.response_draft import ResponseDraft
 from app.llm.wire import ToolSpec, WireMessage, to_messages
 from app.turns.transcript import AssistantItem, Item
@@ -73,7 +74,9 @@ def to_input(message: WireMessage) -> list[WireMessage]:
             return [output]
         case "assistant":
             return list(_reply(message))
-    return [{"type": "message", "role": message["role"], "content": message["content"]}]
+    content = message["content"]
+    parts = [*map(_to_part, content)] if isinstance(content, list) else content
+    return [{"type": "message", "role": message["role"], "content": parts}]
 
 
 def to_tools(specs: Iterable[ToolSpec]) -> list[WireMessage]:
@@ -88,6 +91,16 @@ def to_tools(specs: Iterable[ToolSpec]) -> list[WireMessage]:
         }
         for spec in specs
     ]
+
+
+def _to_part(part: Part) -> Part:
+    """Return a part of a message, which has other names in this API."""
+    match part["type"]:
+        case "image_url":
+            return {"type": "input_image", "image_url": part["image_url"]["url"]}
+        case "file":
+            return {"type": "input_file", **part["file"]}
+    return {"type": "input_text", "text": part["text"]}
 
 
 def _reply(message: WireMessage) -> Iterator[WireMessage]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from app.llm.parts import Part, Shown
 from app.turns.context import repair
 from app.turns.transcript import AssistantItem, Finish, Item, ToolCall, ToolItem, UserItem
 
@@ -72,6 +73,8 @@ def to_tools(specs: Iterable[ToolSpec]) -> list[WireMessage]:
 def _to_message(item: Item) -> WireMessage | None:
     """Return the message of one item, None for an assistant item that says nothing: servers refuse an empty one."""
     match item:
+        case Shown():
+            return {"role": "user", "content": item.parts}
         case UserItem():
             return {"role": "user", "content": item.said}
         case ToolItem():
@@ -112,5 +115,11 @@ def _same_voice(last: WireMessage, message: WireMessage) -> bool:
 
 
 def _joined(last: WireMessage, message: WireMessage) -> WireMessage:
+    if isinstance(last["content"], list) or isinstance(message["content"], list):
+        return {**message, "content": [*_as_parts(last["content"]), *_as_parts(message["content"])]}
     texts = (text for text in (last["content"], message["content"]) if text)
     return {**message, "content": BETWEEN_TEXTS.join(texts)}
+
+
+def _as_parts(content: str | list[Part]) -> list[Part]:
+    return content if isinstance(content, list) else [{"type": "text", "text": content}]

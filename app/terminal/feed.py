@@ -270,9 +270,10 @@ def lines_of(entries: list[Json]) -> list[Line]:
 
 
 def _said(message: Json) -> str:
-    """Return what somebody has said, with the name of the background agent if it was one."""
+    """Return what somebody has said, with the name of the background agent if it was one, and its files."""
     by = f"[{_short(message['source'])}] " if message.get("source") else ""
-    return by + printable(message["content"], keep="\n\t")
+    files = "".join(f" [{_short(file['name'])}]" for file in message.get("attachments") or ())
+    return (by + printable(message["content"], keep="\n\t") + files).lstrip()
 
 
 def _summed_up(status: Json) -> int:

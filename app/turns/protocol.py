@@ -5,7 +5,8 @@ Shapes only. Names of fields are stored in journals and known to clients: they c
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic_core import PydanticKnownError
 
 from app.turns.compaction.summary import Summary
 from app.turns.modes import Decision, Mode
@@ -18,6 +19,12 @@ MessageId = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 # From clients to ChatService
 
 
+class FileRef(Input):
+    """Names a file that was uploaded for this chat."""
+
+    file_id: Annotated[str, StringConstraints(min_length=1, max_length=128)]
+
+
 class UserMessage(Input):
     """A message of the user."""
 
@@ -26,9 +33,23 @@ class UserMessage(Input):
     )
 
     role: Literal["user"] = "user"
-    content: Text
+    attachments: Annotated[tuple[FileRef, ...], Field(max_length=1000)] = ()
+    content: Annotated[str, StringConstraints(strip_whitespace=True)]
     mode: Mode | None = Field(None, description="What to do if a turn is open; the mode of the chat if absent")
     message_id: MessageId | None = Field(None, description="Makes sending it again safe")
+
+    @field_validator("content")
+    @classmethod
+    def _says_something(cls, content: str, info: ValidationInfo) -> str:
+        """Refuse an empty message, but for one that brings files."""
+        if not content and not info.data.get("attachments"):
+            raise PydanticKnownError("string_too_short", {"min_length": 1})
+        return content
+
+    @property
+    def file_ids(self) -> tuple[str, ...]:
+        """The files that it brings."""
+        return tuple(file.file_id for file in self.attachments)
 
 
 class ModeRequest(Input):

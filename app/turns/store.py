@@ -6,7 +6,7 @@ State is lazy: a handler reads the keys it needs, so its cost does not grow with
 from collections.abc import Iterable
 from typing import Literal, TypeVar, cast
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from restate import ObjectContext, ObjectSharedContext, RestateDurableFuture
 from restate.serde import BytesSerde, Serde
 
@@ -44,13 +44,14 @@ class StoredReceipt(Stored):
 
     receipt: Receipt
     content: str | None = None
+    files: tuple[str, ...] = Field((), exclude_if=lambda files: not files)
 
     def again(self, message: UserMessage) -> Receipt:
         """Return the receipt for a message that is sent again.
 
-        Errors: Conflict if it has another text.
+        Errors: Conflict if it has another text, or other files.
         """
-        if self.content not in (None, message.content):
+        if self.content is not None and (self.content, self.files) != (message.content, message.file_ids):
             raise Conflict(
                 f"message_id {message.message_id!r} was used for another text; give every message an id of its own"
             )

@@ -18,6 +18,15 @@ LOGGED_ITEMS = 5  # of what the LLM sees
 LOGGED_CHARS = 200  # of a text in a log line; the chat itself is in get_chat_history
 
 
+class Attachment(Stored):
+    """A file that came with a message: all that is known of it here. Its content is in the folder of files."""
+
+    file_id: str
+    name: str
+    media_type: str
+    bytes: int
+
+
 class Message(Stored):
     """What a person sent. `number` counts the messages of a chat as they are sent or resumed; before that was, 0.
 
@@ -29,11 +38,14 @@ class Message(Stored):
     mode: Mode = Mode.INTERRUPT
     number: int = 0
     source: str | None = Field(None, exclude_if=lambda value: value is None)
+    attachments: tuple[Attachment, ...] = Field((), exclude_if=lambda files: not files)
 
     @property
     def item(self) -> "UserItem":
         """What the LLM is given."""
-        return UserItem(message_id=self.message_id, content=self.content, source=self.source)
+        return UserItem(
+            message_id=self.message_id, content=self.content, source=self.source, attachments=self.attachments
+        )
 
 
 class ToolCall(Stored):
@@ -73,6 +85,7 @@ class UserItem(Stored):
     message_id: str
     content: str
     source: str | None = Field(None, exclude_if=lambda value: value is None)
+    attachments: tuple[Attachment, ...] = Field((), exclude_if=lambda files: not files)
 
     @property
     def said(self) -> str:

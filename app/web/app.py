@@ -16,6 +16,7 @@ from app.web.auth import build_authenticator
 from app.web.gateway import Gateway
 from app.web.guard import Guard
 from app.web.refusals import on_agent_error, on_bug, on_http_error
+from app.web.uploads import routes as uploads
 
 
 def routes() -> list[BaseRoute]:
@@ -26,6 +27,7 @@ def routes() -> list[BaseRoute]:
     return [
         *files.routes(),
         *chats.routes(),
+        *uploads.routes(),
         *agents.routes(),
         *agui.routes(),
         *openai.routes(),

@@ -1,4 +1,4 @@
-"""What all routes of the gateway share: settings, the way to Restate, views of chats, places for streams, its end.
+"""What all routes of the gateway share: settings, the way to Restate, files, views of chats, streams, its end.
 
 Has no routes.
 """
@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from starlette.requests import HTTPConnection
 
+from app.files import files_of
 from app.live import get_hub
 from app.settings import Settings
 from app.web.caller import caller_of
@@ -26,6 +27,7 @@ class Gateway:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.ingress = Ingress(settings.restate_ingress_url)
+        self.files = files_of(settings)
         self._reads = IngressReads(settings.restate_ingress_url)
         self.views = Views(get_hub(), self._reads, max_chars=settings.max_reply_chars)
         self.streams = Streams(settings.web_max_streams_per_user, settings.web_max_streams)

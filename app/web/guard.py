@@ -1,6 +1,6 @@
 """What every request passes before any route hears of it, WebSockets too: Host, origin, who it is, rate, size, time.
 
-Knows no routes but the public ones.
+Knows no routes but the public ones, and those whose body is a file: it goes on as it arrives.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from app.web.files import is_public
 from app.web.limits import Rate
 from app.web.origin import Hosts, require_same_origin
 from app.web.refusals import Refused, answer_of, not_signed_in, on_bug
+from app.web.uploads.routes import is_upload
 
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -86,7 +87,7 @@ class Guard:
             caller = await self._caller(connection)
             scope.setdefault("state", {})["caller"] = caller
             self._rate.take(caller.name)
-        if method != "POST":
+        if method != "POST" or is_upload(method, scope["path"]):
             return None
         _require_json(connection)
         return await self._body(connection, receive)

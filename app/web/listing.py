@@ -121,4 +121,6 @@ def _title_of(turn: Any) -> str:
     """Return the beginning of the first message of a turn, on one line."""
     said = [item for item in (*turn.get("items", ()), *turn.get("pending", ())) if item.get("kind", "user") == "user"]
     words = " ".join(str(said[0].get("content", "")).split()) if said else ""
+    if said and not words:
+        words = ", ".join(str(file.get("name", "")) for file in said[0].get("attachments", ()))
     return words if len(words) <= _TITLE_CHARS else shorten(words, _TITLE_CHARS).partition("… (")[0] + "…"

@@ -41,8 +41,9 @@ async def site(
 ) -> AsyncIterator[Site]:
     """The application and its gateway, registered at a server of this folder."""
     web_port = free_port()
+    files = {"FILES_DIR": str(tmp_path_factory.mktemp("files"))}
     async with RestateServer(restate_binary, tmp_path_factory.mktemp("restate")) as restate:
-        settings = SETTINGS | restate.settings | {"OPENAI_BASE_URL": llm_server.url, "WEB_PORT": str(web_port)}
+        settings = SETTINGS | files | restate.settings | {"OPENAI_BASE_URL": llm_server.url, "WEB_PORT": str(web_port)}
         folder = tmp_path_factory.mktemp("service")
         async with restate.serving(Service(folder, Path(tooled_main.__file__), **settings)) as service:
             yield Site(f"http://127.0.0.1:{web_port}", restate, llm_server, service)

@@ -209,7 +209,10 @@ async def test_a_turn_that_fails(client: AsyncOpenAI, chat: Chat, streamed: bool
     ("fields", "why"),
     [
         ({"messages": [{"role": "assistant", "content": "hi"}]}, "role `user`"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]}, "text only"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "nothing is fetched",
+        ),
         ({"messages": [{"role": "user", "content": "hi"}], "n": 2}, "one answer"),
         ({"messages": [{"role": "user", "content": "hi"}], "response_format": {"type": "json_object"}}, "plain text"),
         ({"messages": []}, "messages"),

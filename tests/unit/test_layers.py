@@ -24,7 +24,7 @@ LAYERS = (
     ("errors", "values", "address"),
     ("settings", "turns.transcript", "live.events"),
     ("turns.compaction.fitting", "turns.compaction.summary"),
-    ("boundary", "engine", "durable", "turns.context", "live"),
+    ("boundary", "engine", "durable", "turns.context", "live", "files"),
     ("hosting",),
     ("llm",),
     ("tools",),

@@ -17,6 +17,7 @@ import httpx2
 from app.llm.offline.arguments import arguments_for
 from app.llm.offline.notes import notes_of
 from app.llm.offline.trip import next_step
+from app.llm.parts import ATTACHED
 from app.llm.wire import BETWEEN_TEXTS, BROKEN_OFF, CONTINUE, INTERRUPTED, WireMessage
 from app.turns.compaction.summary import INSTRUCTIONS as SUMMARY_INSTRUCTIONS
 from app.turns.compaction.summary import OPENING as SUMMARY_OPENING
@@ -70,7 +71,7 @@ class _Reply:
 
 def _chunks(body: dict[str, Any], iterations: int) -> list[str]:
     """Return the chunks of the reply to a request, as JSON."""
-    messages: list[WireMessage] = body["messages"]
+    messages: list[WireMessage] = [*map(_in_words, body["messages"])]
     sums_up = messages[0]["content"] == SUMMARY_INSTRUCTIONS
     reply = (
         _Reply(notes_of(messages[-1]["content"]))
@@ -110,6 +111,20 @@ def _reply_to(task: _Task, parameters: Mapping[str, Mapping[str, Any]], iteratio
         return _Reply(ITERATION_TEXT, TOOL, {"task": task.requests[-1] if task.requests else CONTINUE})
     said = [f"{tool} said: {called[tool]}" for tool, _ in named]
     return _Reply(" ".join(["Done:", "; ".join(task.requests)]).strip() + "." + "".join(f"\n{line}" for line in said))
+
+
+def _in_words(message: WireMessage) -> WireMessage:
+    """Return a message as text alone: of each file, that it is there."""
+    content = message["content"]
+    parts = [part["text"] for part in content if part["type"] == "text"] if isinstance(content, list) else None
+    if parts is None and (message["role"] != "user" or ATTACHED not in content):
+        return message
+    texts = content.split(BETWEEN_TEXTS) if parts is None else parts
+    return {**message, "content": BETWEEN_TEXTS.join(_title(text) for text in texts)}
+
+
+def _title(text: str) -> str:
+    return text.partition("\n")[0] if text.startswith(ATTACHED) else text
 
 
 def _told(request: str) -> str:

@@ -5,12 +5,15 @@ Pure: no I/O. The same items and the same room give the same, so that a replay s
 
 from collections.abc import Sequence
 
-from app.turns.transcript import AssistantItem, Item, ToolCall, UserItem
+from app.turns.transcript import AssistantItem, Attachment, Item, ToolCall, UserItem
 
 CHARS_PER_TOKEN = 4  # the usual estimate for English; a tokenizer would tie the window to one model
 MIN_CUT_CHARS = 4000  # smaller items are never cut, whatever the budget, but to make a turn fit that is too big
 TOKENS_PER_ITEM = 8  # role, ids and separators that an item costs on top of its text
 STUB_CHARS = 200  # of what is left of an old step: its beginning and its end
+IMAGE_TOKENS = 1000  # of a photo, for most models
+PDF_TOKENS = 4000
+MAX_INLINED_CHARS = 40_000  # of all text files of one message
 LEFT_OUT = "left-out"  # in place of a message id
 
 
@@ -20,9 +23,16 @@ def estimate_tokens(items: Sequence[Item]) -> int:
 
 
 def chars_of(item: Item) -> int:
-    """Return how much text an item has, its tool calls included."""
+    """Return how much text an item has, its tool calls included, and what its files take."""
+    if isinstance(item, UserItem) and item.attachments:
+        return len(item.content) + sum(_chars_of_file(file, inlined(item.attachments)) for file in item.attachments)
     calls = item.tool_calls if isinstance(item, AssistantItem) else ()
     return len(item.content) + sum(len(call.name) + len(call.arguments) for call in calls)
+
+
+def inlined(files: Sequence[Attachment]) -> int:
+    """Return how many characters of each text file of a message the LLM is shown."""
+    return MAX_INLINED_CHARS // max(1, sum(file.media_type.startswith("text/") for file in files))
 
 
 def cut_big(
@@ -75,6 +85,13 @@ def groups_of(items: Sequence[Item]) -> list[list[Item]]:
         else:
             groups[-1].append(item)
     return groups
+
+
+def _chars_of_file(file: Attachment, shown: int) -> int:
+    """Estimate what a file takes: how it is counted differs from model to model."""
+    if file.media_type.startswith("text/"):
+        return min(file.bytes, shown)
+    return CHARS_PER_TOKEN * (PDF_TOKENS if file.media_type == "application/pdf" else IMAGE_TOKENS)
 
 
 def _with_stubs(groups: list[list[Item]], steps: list[int], room: int) -> list[list[Item]]:

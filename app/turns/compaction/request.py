@@ -48,7 +48,8 @@ def _entry(item: Item, limit: int) -> dict[str, Any]:
             return {"role": "agent", "text": item.content, **({"broken_off": True} if item.finish.partial else {})}
         case ToolItem():
             return {"role": "tool", "name": item.name, "outcome": item.outcome, "text": item.content}
-    return {"role": "user", "text": item.content}
+    files = [file.name for file in item.attachments]
+    return {"role": "user", "text": item.content, **({"files": files} if files else {})}
 
 
 def _size(lines: Sequence[str]) -> int:

@@ -60,6 +60,7 @@ def entries_of(turn: Turn) -> Iterator[HistoryEntry]:
             status=TurnStatus.QUEUED,
             message_id=message.message_id,
             source=message.source,
+            attachments=message.attachments or None,
         )
     if turn.error is not None:
         yield HistoryEntry(role="system", content=turn.error, turn_id=turn.turn_id, status=turn.status)
@@ -76,6 +77,7 @@ def entries_of_held(session: Session) -> Iterator[HistoryEntry]:
             message_id=message.message_id,
             held=True,
             source=message.source,
+            attachments=message.attachments or None,
         )
 
 
@@ -156,7 +158,11 @@ def usages_of(turns: Iterable[Turn]) -> list[TurnUsage] | None:
 
 def _waiting(message: Message) -> WaitingMessage:
     return WaitingMessage(
-        message_id=message.message_id, content=message.content, mode=message.mode, source=message.source
+        message_id=message.message_id,
+        content=message.content,
+        mode=message.mode,
+        source=message.source,
+        attachments=message.attachments or None,
     )
 
 
@@ -170,7 +176,8 @@ def _entry(turn: Turn, index: int, item: Item) -> HistoryEntry:
     }
     match item:
         case UserItem():
-            return HistoryEntry(**entry, message_id=item.message_id, source=item.source)
+            files = item.attachments or None
+            return HistoryEntry(**entry, message_id=item.message_id, source=item.source, attachments=files)
         case AssistantItem():
             calls = [call.model_dump() for call in item.tool_calls] or None
             reasoning = item.thought.text if item.thought else None

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from app.turns.compaction.protocol import SummaryStatus
 from app.turns.modes import Mode
-from app.turns.transcript import Approval, ChatAgent, TurnStatus, Usage, Wait
+from app.turns.transcript import Approval, Attachment, ChatAgent, TurnStatus, Usage, Wait
 from app.values import Absent, Input, Stored
 
 
@@ -27,6 +27,7 @@ class HistoryEntry(Stored):
     `held`: it waits for `resume` and belongs to no turn. `turn_id` is then one more than that of the last turn.
     `source`: not the user but the background agent of this id has sent it.
     A `summary` is what the LLM sees of all turns up to this one, in place of them.
+    `attachments` are the files that a message brought.
     `reasoning` is what the LLM thought before it said this, as far as its server tells.
     """
 
@@ -42,6 +43,7 @@ class HistoryEntry(Stored):
     outcome: str | None = Absent
     held: bool | None = Absent
     source: str | None = Absent
+    attachments: tuple[Attachment, ...] | None = Absent
     reasoning: str | None = Absent
 
 
@@ -71,6 +73,7 @@ class WaitingMessage(Stored):
     content: str
     mode: Mode
     source: str | None = Absent
+    attachments: tuple[Attachment, ...] | None = Absent
 
 
 class OpenTurnStatus(Stored):

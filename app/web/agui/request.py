@@ -4,7 +4,7 @@ Pure: no I/O. Refuses what it cannot do as asked, before anything is stored; wha
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from app.errors import UsageError
 from app.turns.modes import Mode
 from app.turns.reading.protocol import HistoryEntry
 from app.values import Stored, problems_of, quoted
+from app.web.uploads.parts import DataUrl, read_content
 
 MAX_ID_CHARS = 128  # as ChatService has it
 IGNORED = ("tools", "context", "state")  # of the input: the agent has its own, and shares none
@@ -64,11 +65,13 @@ class NewMessage:
     content: str
     message_id: str
     mode: Mode | None = None
+    files: tuple[DataUrl, ...] = ()
 
-    def to_body(self) -> dict[str, Any]:
-        """Return it as `process_user_message` takes it."""
+    def to_body(self, attachments: Sequence[dict[str, str]] = ()) -> dict[str, Any]:
+        """Return it as `process_user_message` takes it; `attachments` are its files, which are stored by then."""
         mode = {} if self.mode is None else {"mode": self.mode}
-        return {"content": self.content, "message_id": self.message_id, **mode}
+        files = {"attachments": [*attachments]} if attachments else {}
+        return {"content": self.content, "message_id": self.message_id, **mode, **files}
 
 
 def read_input(body: Any) -> RunInput:
@@ -95,7 +98,8 @@ def message_of(run: RunInput) -> NewMessage:
     message_id = last.get("id")
     if not isinstance(message_id, str) or not 0 < len(message_id) <= MAX_ID_CHARS:
         raise UsageError(f"The last message needs an `id` of 1 to {MAX_ID_CHARS} characters, got {quoted(message_id)}")
-    return NewMessage(content=_text_of(last.get("content")), message_id=message_id, mode=_mode_of(run.forwarded_props))
+    said = read_content(last.get("content"), "The last message")
+    return NewMessage(said.text, message_id, _mode_of(run.forwarded_props), said.files)
 
 
 def new_message_of(run: RunInput, known: Iterable[HistoryEntry]) -> NewMessage | None:
@@ -117,18 +121,6 @@ def read_mode(value: object, where: str) -> Mode:
 def _mode_of(forwarded: Any) -> Mode | None:
     value = forwarded.get("mode") if isinstance(forwarded, dict) else None
     return None if value is None else read_mode(value, "forwardedProps.mode")
-
-
-def _text_of(content: Any) -> str:
-    """Return the text of a message: itself, or its parts, one a line."""
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
-        raise UsageError(f"The content of the last message must be a text or a list of parts, got {quoted(content)}")
-    other = sorted({str(part.get("type")) for part in content if not isinstance(part.get("text"), str)})
-    if other:
-        raise UsageError(f"The last message has parts of type {quoted(', '.join(other))}: this agent reads text only")
-    return "\n".join(part["text"] for part in content)
 
 
 def _speaks_1_0(version: Any) -> bool:

@@ -28,6 +28,7 @@ from app.web.caller import chat_of, require_chat, segment
 from app.web.chats import body_of
 from app.web.gateway import gateway_of
 from app.web.ingress import NEW_MESSAGE
+from app.web.uploads.parts import stored
 
 AGENT_ID = "default"  # the one that CopilotKit asks for unless it is told otherwise
 CAPABILITIES = AgentCapabilities.model_validate(
@@ -37,7 +38,7 @@ CAPABILITIES = AgentCapabilities.model_validate(
         "tools": {"supported": True, "parallelCalls": True, "clientProvided": False},
         "reasoning": {"supported": True, "streaming": True, "encrypted": False},
         "state": {"snapshots": False, "deltas": False, "memory": True, "persistentState": False},
-        "multimodal": {"input": {"image": False, "audio": False, "video": False, "pdf": False, "file": False}},
+        "multimodal": {"input": {"image": True, "audio": False, "video": False, "pdf": True, "file": True}},
         "humanInTheLoop": {"supported": True, "interventions": True, "approvals": True, "interrupts": True},
     }
 )
@@ -96,7 +97,9 @@ async def run(request: Request) -> Response:
         following = await joined(request, key, events, held)
         accepted = open_runs_of(request).begin(key, asked.run_id)
         try:
-            answer = await gateway_of(request).ingress.call(key, NEW_MESSAGE, message.to_body())
+            gateway = gateway_of(request)
+            files = await stored(gateway.files, key, message.message_id, message.files)
+            answer = await gateway.ingress.call(key, NEW_MESSAGE, message.to_body(files))
             accepted.set_result(message.message_id)
         finally:
             if not accepted.done():

@@ -14,6 +14,7 @@ from app.turns.modes import Mode
 from app.turns.transcript import AssistantItem, Item, UserItem
 from app.values import Stored, problems_of, quoted
 from app.web.agui.request import MAX_ID_CHARS, read_mode
+from app.web.uploads.parts import InParts, read_content
 
 HOW_TO_NAME_A_CHAT = (
     "This request names no chat. Send its id in the header X-Chat-Id or as metadata.chat_id. In Open WebUI and "
@@ -87,12 +88,12 @@ def read_asked(headers: Mapping[str, str], metadata: Mapping[str, Any] | None) -
     return Asked(None, chat_id, message_id, None if mode is None else read_mode(mode, "The mode"))
 
 
-def last_user_text(request: ChatCompletionRequest) -> str:
-    """Return the text of the user's last message. Errors: UsageError if there is none, or it is more than text."""
+def last_said(request: ChatCompletionRequest) -> InParts:
+    """Return the user's last message. Errors: UsageError if there is none, or it is more than text and files."""
     said = [message for message in request.messages if message.get("role") == "user"]
     if not said:
         raise UsageError("There is no message of role `user`: the agent answers the last one of these")
-    return _text_of(said[-1].get("content"))
+    return read_content(said[-1].get("content"))
 
 
 def as_items(request: ChatCompletionRequest) -> tuple[str, list[Item]]:
@@ -125,5 +126,5 @@ def _text_of(content: Any) -> str:
         return content
     parts = content if isinstance(content, list) else [content]
     if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in parts):
-        raise UsageError("The message has parts that are no text: the agent reads text only, no images and no files")
+        raise UsageError("A task has parts that are no text: it is done with text only, no images and no files")
     return "\n".join(part["text"] for part in parts)

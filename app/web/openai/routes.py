@@ -31,9 +31,10 @@ from app.web.gateway import gateway_of
 from app.web.ingress import NEW_MESSAGE, encoded
 from app.web.openai.answer import BETWEEN, AnswerText, Reasoning, answer_in
 from app.web.openai.asking import asked_text
-from app.web.openai.request import Asked, ChatCompletionRequest, as_items, last_user_text, read_asked, read_body
+from app.web.openai.request import Asked, ChatCompletionRequest, as_items, last_said, read_asked, read_body
 from app.web.openai.shapes import MODEL, Frame, error, finish_reason, models
 from app.web.refusals import Refused
+from app.web.uploads.parts import stored
 
 FAILED = "The turn failed."
 ENDING = "The service ends or starts again. The agent goes on by itself: ask again with the same message id."
@@ -92,7 +93,10 @@ async def complete(request: Request) -> Response:
     if asked.task is not None:
         return await _do_task(request, body, frame)
     key = _key_of(request, asked)
-    message = {"content": last_user_text(body), "message_id": asked.message_id or uuid4().hex}
+    said = last_said(body)
+    message: dict[str, Any] = {"content": said.text, "message_id": asked.message_id or uuid4().hex}
+    if said.files:
+        message["attachments"] = await stored(gateway_of(request).files, key, message["message_id"], said.files)
     if asked.mode is not None:
         message["mode"] = asked.mode
     async with AsyncExitStack() as held:

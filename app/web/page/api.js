@@ -57,6 +57,26 @@ export function post(path, body = {}, signal = undefined) {
   return request(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), signal });
 }
 
+/** Upload a file and return the JSON that answers; `onShare` hears which share of it has gone. Errors: Refused. */
+export function upload(path, blob, name, onShare, signal) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest(); // `fetch` tells nothing of how far an upload is
+    request.open("POST", path);
+    const headers = { ...authorization(), "x-file-name": encodeURIComponent(name.toWellFormed?.() ?? name), "content-type": blob.type || "application/octet-stream" };
+    for (const [header, value] of Object.entries(headers)) request.setRequestHeader(header, value);
+    request.upload.addEventListener("progress", (event) => event.lengthComputable && onShare(event.loaded / event.total));
+    request.addEventListener("error", () => reject(new Refused(0, "The upload broke off. Check the connection, and add the file again.")));
+    request.addEventListener("abort", () => reject(new Refused(0, "The upload was given up.")));
+    request.addEventListener("load", async () => {
+      const answer = new Response(request.responseText, { status: Math.max(request.status, 200) });
+      if (answer.ok) resolve(await answer.json());
+      else reject(await refusal(answer));
+    });
+    signal.addEventListener("abort", () => request.abort());
+    request.send(blob);
+  });
+}
+
 async function request(path, options) {
   let response;
   try {

@@ -224,11 +224,11 @@ export class Chat {
   }
 
   /** A message that begins a turn stands in it at once: its answer may be heard of before the record has it. */
-  place({ message_id, content, source }, turnId) {
+  place({ message_id, content, source, attachments }, turnId) {
     const turn = this.turnOf(turnId);
     const there = turn.entries.filter((entry) => !entry.waits);
     if (there.some((entry) => !entry.early || entry.message_id === message_id)) return; // the record knows better
-    turn.entries = [...there, { role: "user", content, message_id, source, turn_id: turnId, status: "running", place: there.length, early: true }];
+    turn.entries = [...there, { role: "user", content, message_id, source, attachments, turn_id: turnId, status: "running", place: there.length, early: true }];
     this.outbox.drop(message_id);
     this.onChange("turn", turnId);
   }

@@ -1,5 +1,6 @@
 // Owns the message box: drafts, keys, which mode a message gets. Sending itself is the chat's.
 
+import { Attach } from "./attach.js";
 import { byId, make, say } from "./dom.js";
 import { ModeMenu, nameOf, otherThan } from "./modes.js";
 import { attempt, notice } from "./notices.js";
@@ -19,8 +20,9 @@ export class Composer {
     this.menu = new ModeMenu(this.mode, {
       choose: (mode) => this.setMode(mode),
       once: (mode) => this.submit(mode),
-      mayOnce: () => this.chat.busy && this.message.value.trim() !== "",
+      mayOnce: () => this.chat.busy && this.mayGo,
     });
+    this.attach = new Attach({ onChange: () => this.show() });
     this.other = make("button", { class: "other-button", type: "button", on: { click: () => this.submit(otherThan(this.modeNow)) } });
     byId("send").before(this.other);
     this.listen();
@@ -51,6 +53,7 @@ export class Composer {
     this.chat = chat;
     this.unsaved = null;
     this.message.value = draft.of(chat.key);
+    this.attach.open(chat);
     this.resize();
     this.show();
     if (!TOUCH.matches) this.message.focus();
@@ -76,16 +79,23 @@ export class Composer {
   /** Send what is in the box; `mode` null leaves it to the chat. */
   submit(mode) {
     const content = this.message.value.trim();
-    if (!content) return;
+    if (this.attach.busy) notice("Not sent yet: a file is still on its way. Send it when that is there, or remove the file.");
+    if (!this.mayGo) return;
     this.unsaved = null;
+    const files = this.attach.take();
     this.take("");
-    this.sendText(content, mode);
+    this.sendText(content, mode, files);
     if (!TOUCH.matches) this.message.focus();
   }
 
-  sendText(content, mode = null) {
+  /** Whether there is a message, and all of its files are there. */
+  get mayGo() {
+    return !this.attach.busy && (this.message.value.trim() !== "" || this.attach.count > 0);
+  }
+
+  sendText(content, mode = null, attachments = []) {
     this.onSent();
-    this.chat.outbox.send({ message_id: newId(), content, mode });
+    this.chat.outbox.send({ message_id: newId(), content, mode, attachments });
   }
 
   /** Put words into the box; what is there already stays before them. */
@@ -146,7 +156,7 @@ export class Composer {
     const { chat } = this;
     const mode = this.modeNow;
     const other = otherThan(mode);
-    const text = this.message.value.trim() !== "";
+    const text = this.mayGo;
     this.menu.current = mode;
     say(byId("mode-name"), nameOf(mode));
     this.mode.title = "What a message does while the agent works";

@@ -21,7 +21,7 @@ class Page {
   constructor(me) {
     this.me = me;
     this.control = new Control();
-    this.transcript = new Transcript({ again: (text) => this.composer.sendText(text), edit: (message) => this.takeBack(message) });
+    this.transcript = new Transcript({ again: (text, files) => this.composer.sendText(text, null, files), edit: (message) => this.takeBack(message) });
     this.composer = new Composer({ control: this.control, onSent: () => this.transcript.follow() });
     this.waiting = new Waiting({ control: this.control, keep: (text) => this.composer.keepUnsaved(text) });
     this.approvals = new Approvals();
@@ -115,7 +115,8 @@ class Page {
 
   takeBack(message) {
     this.chat.outbox.drop(message.message_id);
-    this.composer.keep(message.content);
+    this.composer.attach.keep(message.attachments ?? []);
+    if (message.content) this.composer.keep(message.content);
   }
 
   forget() {

@@ -26,12 +26,12 @@ export function wakeOutboxes() {
 class Outbox {
   constructor(key) {
     this.key = key;
-    this.messages = new Map(); // by id, in order: {message_id, content, mode, state: "sending" | "sent" | "failed", why, status}
+    this.messages = new Map(); // by id, in order: {message_id, content, mode, attachments, state: "sending" | "sent" | "failed", why, status}
     this.pumping = false;
     this.rouse = () => {};
     this.tell({ onChange: () => {}, onReceipt: () => {} });
     for (const each of unsent.of(key)) {
-      if (!each?.message_id || !each.content) continue;
+      if (!each?.message_id || !(each.content || each.attachments?.length)) continue;
       const failed = each.state === "failed";
       this.messages.set(each.message_id, { ...each, state: failed ? "failed" : "sending", why: failed ? each.why : "" });
     }
@@ -60,9 +60,9 @@ class Outbox {
   }
 
   /** Send a message behind those that are on their way. */
-  send({ message_id, content, mode = null }) {
+  send({ message_id, content, mode = null, attachments = [] }) {
     this.messages.delete(message_id); // a refused one goes to the end
-    this.messages.set(message_id, { message_id, content, mode, state: "sending", why: "" });
+    this.messages.set(message_id, { message_id, content, mode, attachments, state: "sending", why: "" });
     this.changed();
     this.wake();
   }
@@ -126,7 +126,7 @@ class Outbox {
 
   changed() {
     const left = [...this.messages.values()].filter((each) => each.state !== "sent");
-    unsent.keep(this.key, left.map(({ message_id, content, mode, state, why, status }) => ({ message_id, content, mode, state, why, status })));
+    unsent.keep(this.key, left.map(({ message_id, content, mode, attachments, state, why, status }) => ({ message_id, content, mode, attachments, state, why, status })));
     this.onChange();
   }
 }
@@ -136,8 +136,9 @@ export function mayGoAgain(message) {
   return message.status !== TOO_LARGE;
 }
 
-function bodyOf({ message_id, content, mode }) {
-  return { message_id, content, ...(mode ? { mode } : {}) };
+function bodyOf({ message_id, content, mode, attachments = [] }) {
+  const files = attachments.map(({ file_id }) => ({ file_id }));
+  return { message_id, content, ...(mode ? { mode } : {}), ...(files.length ? { attachments: files } : {}) };
 }
 
 window.addEventListener("online", wakeOutboxes);

@@ -38,6 +38,19 @@ export const draft = {
   keep: (key, text) => write(guarded(lasting), `draft:${key}`, text || null),
 };
 
+/** The files of a draft: they are with the server already. */
+export const draftFiles = {
+  of(key) {
+    try {
+      const found = JSON.parse(read(guarded(lasting), `draft-files:${key}`) ?? "[]");
+      return Array.isArray(found) ? found.filter((each) => typeof each?.file_id === "string" && typeof each.name === "string") : [];
+    } catch {
+      return [];
+    }
+  },
+  keep: (key, files) => write(guarded(lasting), `draft-files:${key}`, files.length ? JSON.stringify(files) : null),
+};
+
 /** Messages that were typed and have no receipt yet: a reload sends them again, with the ids they have. */
 export const unsent = {
   of(key) {
@@ -66,14 +79,14 @@ export const choice = {
 
 /** Forget what a person left here: token, drafts, unsent messages, the chat that was open, also in the address. */
 export function forgetPerson() {
-  forget(/^(?:draft:|unsent:|(?:chat|token|user)$)/);
+  forget(/^(?:draft:|draft-files:|unsent:|(?:chat|token|user)$)/);
   left = true;
 }
 
 /** Whoever signs in after somebody else, whose token was not good any more, finds nothing of that person. */
 export function signedIn(user) {
   const before = read(guarded(ofTab), "user");
-  if (before !== null && before !== user) forget(/^(?:draft:|unsent:|chat$)/);
+  if (before !== null && before !== user) forget(/^(?:draft:|draft-files:|unsent:|chat$)/);
   write(guarded(ofTab), "user", user);
 }
 

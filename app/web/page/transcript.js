@@ -10,7 +10,7 @@ const PAGE_AT_PX = 600;
 const READ_OUT = 4000; // characters of an answer that a screen reader is given
 
 export class Transcript {
-  /** `again(text)` sends a failed text anew; `edit(message)` gives an unsent one back to the message box. */
+  /** `again(text, attachments)` sends a failed text anew; `edit(message)` gives an unsent one back to the message box. */
   constructor({ again, edit }) {
     this.again = again;
     this.edit = edit;
@@ -98,7 +98,7 @@ export class Transcript {
       view.element.dataset.turn = turn.turn_id;
       this.list.insertBefore(view.element, this.after(turn.turn_id));
     }
-    view.show(turn, this.chat.read);
+    view.show(turn, this.chat.read, this.chat.key);
   }
 
   /** Return the element before which a turn belongs. Most are new: the search begins at the end. */
@@ -118,7 +118,7 @@ export class Transcript {
     for (const message of outbox.values()) {
       const node = this.unsent.get(message.message_id) ?? new Said();
       this.unsent.set(message.message_id, node);
-      node.show(message.content, message.state);
+      node.show(message.content, message.state, { key: this.chat.key, attachments: message.attachments });
       this.drawTrouble(node, message);
     }
     arrange(this.outbox, [...outbox.values()].map((message) => this.unsent.get(message.message_id).element));

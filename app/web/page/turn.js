@@ -2,6 +2,7 @@
 
 import { isOpen } from "./chat.js";
 import { arrange, icon, make, say } from "./dom.js";
+import { Files } from "./files.js";
 import { Markdown } from "./markdown.js";
 import { Steps } from "./steps.js";
 import { Thought, tokensOf } from "./thought.js";
@@ -18,7 +19,7 @@ const ENDINGS = new Map([
   ["withdrawn", "Withdrawn: the agent never got this"],
 ]);
 
-/** One turn. `again(text)` is called when a person wants a failed message sent once more. */
+/** One turn. `again(text, attachments)` is called when a person wants a failed message sent once more. */
 export class TurnView {
   constructor(again) {
     this.again = again;
@@ -30,8 +31,9 @@ export class TurnView {
     this.failure = null;
   }
 
-  /** `read` are the ids of messages that the model has. */
-  show(turn, read) {
+  /** `read` are the ids of messages that the model has; `key` is that of the chat. */
+  show(turn, read, key) {
+    this.key = key;
     this.element.dataset.status = turn.status;
     const groups = groupsOf(turn);
     const nodes = groups.map((group) => this.node(group, turn, read, groups));
@@ -58,23 +60,23 @@ export class TurnView {
     const known = this.nodes.get(group.key);
     const node = known ?? (group.kind === "user" ? new Said() : new Answer());
     this.nodes.set(group.key, node);
-    if (group.kind === "user") node.show(group.entry.content, markOf(group, turn, read, groups), group.entry.source);
+    if (group.kind === "user") node.show(group.entry.content, markOf(group, turn, read, groups), { source: group.entry.source, key: this.key, attachments: group.entry.attachments });
     else node.show(group);
     return node.element;
   }
 
   failureOf(turn) {
     const limit = turn.status === "limit_reached";
-    const text = turn.entries.findLast((entry) => entry.role === "user" && !entry.waits && !entry.source)?.content;
+    const last = turn.entries.findLast((entry) => entry.role === "user" && !entry.waits && !entry.source);
     if (!this.failure) {
       this.failureText = make("p", { class: "failure-text" });
-      this.button = make("button", { class: "quiet", type: "button", on: { click: () => this.again(this.failureAgain) } }, icon("again"), make("span"));
+      this.button = make("button", { class: "quiet", type: "button", on: { click: () => this.again(...this.failureAgain) } }, icon("again"), make("span"));
       this.failure = make("div", { class: "failure", role: "group", "aria-label": "This turn failed" }, icon("alert"), make("div", {}, this.failureText, this.button));
     }
     say(this.failureText, turn.error);
     say(this.button.lastChild, limit ? "Go on" : "Try again");
-    this.failureAgain = limit ? "Go on." : text;
-    this.button.hidden = !this.failureAgain;
+    this.failureAgain = limit ? ["Go on.", []] : [last?.content ?? "", last?.attachments ?? []];
+    this.button.hidden = !this.failureAgain.some((each) => each.length);
     return this.failure;
   }
 }
@@ -85,11 +87,14 @@ export class Said {
     this.text = make("div", { class: "bubble", dir: "auto" });
     this.mark = make("span", { class: "mark" });
     this.more = make("div", { class: "said-more" }, this.mark);
-    this.element = make("article", { class: "said", "aria-label": "You" }, this.text, this.more);
+    this.files = new Files();
+    this.element = make("article", { class: "said", "aria-label": "You" }, this.files.element, this.text, this.more);
   }
 
-  show(content, mark, source = null) {
+  show(content, mark, { source = null, key = "", attachments = [] } = {}) {
     say(this.text, content);
+    this.text.hidden = !content;
+    this.files.show(key, attachments);
     if (source && !this.source) {
       this.source = source;
       this.element.classList.add("by-agent");

@@ -105,8 +105,9 @@ class Chip {
 
   show(message, held) {
     this.content = message.content;
-    say(this.text, message.content);
-    say(this.mode, [message.source, nameOf(message.mode)].filter(Boolean).join(" · "));
+    const files = (message.attachments ?? []).map((file) => file.name).join(", ");
+    say(this.text, message.content || files);
+    say(this.mode, [message.source, message.content && files, nameOf(message.mode)].filter(Boolean).join(" · "));
     this.hold.hidden = held;
     this.resume.hidden = !held;
     this.element.dataset.message = this.id;

@@ -198,6 +198,14 @@ def test_what_an_agent_says_has_its_name() -> None:
     assert lines_of([said | {"status": "completed"}]) == [shown]
 
 
+@pytest.mark.parametrize(("text", "line"), [("look", "look [a\\x1b.png] [b]"), ("", "[a\\x1b.png] [b]")])
+def test_files_are_named(text: str, line: str) -> None:
+    """A message with files has their names behind its text, live and in the history."""
+    said = user(text) | {"attachments": [{"name": "a\x1b.png"}, {"name": "b"}]}
+    assert ChatFeed().take(turn(1, said)) == [Line("user", line)]
+    assert lines_of([said | {"status": "completed"}]) == [Line("user", line)]
+
+
 @pytest.mark.parametrize(("message_id", "place"), [("3-1", (3, 1)), ("3-1-a-b", (3, 1)), ("x", None), ("3-x", None)])
 def test_places(message_id: str, place: tuple[int, int] | None) -> None:
     """A message id names turn and place; the attempt behind them does not matter."""

@@ -7,7 +7,7 @@ import pytest
 from app.errors import UsageError
 from app.turns.modes import Mode
 from app.web.agui.request import message_of, read_input
-from app.web.openai.request import as_items, last_user_text, read_asked, read_body
+from app.web.openai.request import as_items, last_said, read_asked, read_body
 
 HI = {"id": "m-1", "role": "user", "content": "hi"}
 
@@ -41,7 +41,7 @@ def test_parts_are_joined() -> None:
         ({"messages": [{**HI, "role": "tool"}]}, "'tool'"),
         ({"messages": [{**HI, "id": "x" * 129}]}, "128 characters"),
         ({"messages": [{**HI, "id": ""}]}, "128 characters"),
-        ({"messages": [{**HI, "content": [{"type": "image", "source": {}}]}]}, "image"),
+        ({"messages": [{**HI, "content": [{"type": "image", "source": {}}]}]}, "nothing is fetched"),
         ({"messages": [{**HI, "content": None}]}, "text or a list"),
         ({"messages": "hi"}, "messages"),
         ({"threadId": 5}, "threadId"),
@@ -105,7 +105,7 @@ def test_what_a_completion_must_say(headers: dict[str, str], why: str) -> None:
 def test_the_last_user_message_of_a_completion() -> None:
     """It is taken wherever it stands: some clients put a system message behind it."""
     body = read_body({"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]})
-    assert last_user_text(body) == "a"
+    assert last_said(body).text == "a"
 
 
 def test_the_messages_of_a_task() -> None:
