@@ -34,6 +34,7 @@ from app.text import shorten, words_of
 from app.turns.addresses import AGENT_SESSION, FORGET, PROBE, RUN, SETTLE, SETTLE_TURN
 from app.turns.approval.asking import approval_of
 from app.turns.calls.attempts import Attempts
+from app.turns.calls.budget import Budget
 from app.turns.calls.head_start import head_starts
 from app.turns.compaction.view import Listener, View
 from app.turns.link import ChatLink
@@ -122,7 +123,7 @@ class TurnRun:
         self._ctx = ctx
         self._key = ctx.key()
         self._start = start
-        self._chat = ChatLink(ctx, start.turn_id)
+        self._chat = ChatLink(ctx, start.turn_id, Budget(start.limits))
         self._teller = Teller(self._key, start.turn_id)
         self._stored = self._memory = Memory()  # as it is stored, and without what must not be seen
         self._history: tuple[tuple[Item, ...], ...] = ()
@@ -162,25 +163,24 @@ class TurnRun:
         if not await self._begin():
             return TurnStatus.WITHDRAWN
         self._chat.listen()
-        limit = self._start.limits.max_iterations
-        iterations = 0  # since the user last said something: every message gets an answer
-        while iterations < limit:
-            iterations += 1
+        budget = self._chat.budget
+        while (problem := budget.problem) is None:
+            budget.spend_call()
             await self._iterate()
-            messages = await self._chat.take_input() if self._chat.rung.is_set() else ()
+            takes = budget.takes_messages
+            messages = await self._chat.take_input() if takes and self._chat.rung.is_set() else ()
             if self._answered and not messages:
                 memory = self._memory_with_this_turn()
-                end = await self._chat.complete(memory)
+                end = await self._chat.complete(memory, may_go_on=takes)
                 if end.closed is not None:
                     if end.closed is not TurnStatus.WITHDRAWN:
                         self._save(memory)
                     return end.closed
                 messages = end.messages
             if messages:
-                iterations = 0
+                budget.renew_calls()
                 self._hear(messages)
-        why = f"No answer after {limit} iterations: send a message to go on, or raise MAX_ITERATIONS."
-        self._end(TurnStatus.LIMIT_REACHED, why)
+        self._end(TurnStatus.LIMIT_REACHED, problem)
         return TurnStatus.LIMIT_REACHED
 
     async def _begin(self) -> bool:
@@ -197,7 +197,7 @@ class TurnRun:
             self._memory = memory_of(answer.context) if known is None else memory.as_expected(known)
             self._items = list(answer.context.current)
         self._history = self._memory.history()
-        self._view = View(self._history, self._memory.summary)
+        self._view = View(self._history, self._memory.summary, caller=self._key)
         self._chat.in_doubt = False
         return True
 

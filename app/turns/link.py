@@ -14,6 +14,7 @@ from app.durable import get_logger, wait_for
 from app.text import shorten
 from app.turns.addresses import BEGIN_TURN, END_TURN, EXPIRE_APPROVAL, RECORD, TAKE_INPUT, decision_name, ring_name
 from app.turns.approval.protocol import ApprovalRef
+from app.turns.calls.budget import Budget
 from app.turns.memory import Memory
 from app.turns.protocol import BeginAnswer, BeginTurn, EndTurn, MemoryRef, Report, Ring, TakeInput, TurnEnd, TurnRef
 from app.turns.transcript import LOGGED_CHARS, Approval, Item, Message, Resolution, TurnStatus, Undone, Usage, Wait
@@ -26,10 +27,12 @@ class ChatLink:
 
     `rung` is set when messages wait, `steer` when one of them wants the iteration to end at once. `in_doubt` tells
     whether the chat may have given the turn messages that it does not know of: an answer of the chat was not heard.
+    `budget` is charged with what is reported as used.
     """
 
-    def __init__(self, ctx: ObjectContext, turn_id: int) -> None:
+    def __init__(self, ctx: ObjectContext, turn_id: int, budget: Budget) -> None:
         self._ctx = ctx
+        self.budget = budget
         self.ref = TurnRef(turn_id=turn_id, invocation_id=ctx.request().id)
         self._rings = 0  # the last one that counts: its message has been taken, or makes the run take it
         self._listening = 0
@@ -71,6 +74,7 @@ class ChatLink:
     def add_usage(self, usage: Usage, started_at: float, ended_at: float) -> None:
         """Put an LLM call into the next report."""
         self._usage += usage
+        self.budget.spend_tokens(usage.tokens)
         self.add_times(started_at, ended_at)
 
     def add_times(self, started_at: float, ended_at: float) -> None:
@@ -108,14 +112,14 @@ class ChatLink:
             ref = ApprovalRef(**dict(self.ref), approval_id=approval.approval_id)
             return await wait_for(EXPIRE_APPROVAL.call(self._ctx, self._ctx.key(), ref))
 
-    async def complete(self, memory: Memory) -> TurnEnd:
+    async def complete(self, memory: Memory, *, may_go_on: bool) -> TurnEnd:
         """Report that the answer is complete; the chat closes the turn or gives it the messages that came meanwhile.
 
-        `memory` is that with this turn.
+        `memory` is that with this turn. If it may not go on, the next turn gets the messages.
         Errors: asyncio.CancelledError; whether the chat has the report is then unknown, `end` gives it again.
         """
         known = {"digest": memory.digest, "sum_up": memory.sum_up}
-        request = EndTurn(**self._report(), outcome=TurnStatus.COMPLETED, may_go_on=True, **known)
+        request = EndTurn(**self._report(), outcome=TurnStatus.COMPLETED, may_go_on=may_go_on, **known)
         self.in_doubt = True
         end = await wait_for(END_TURN.call(self._ctx, self._ctx.key(), request))
         self.in_doubt = False

@@ -24,7 +24,9 @@ from app.durable import RetryPolicy, abort_now, condition, current_loop, get_log
 from app.errors import DeterminismError, StepFailed
 from app.llm import Reply
 from app.turns.calls.attempts import Attempts
+from app.turns.calls.budget import Budget
 from app.turns.link import ChatLink
+from app.turns.protocol import Limits
 from app.turns.transcript import AssistantItem, Finish, Usage
 
 probe = restate.Service("Probe")
@@ -234,7 +236,8 @@ async def foreseen_steering(label: str) -> str:
         item = AssistantItem(content="so far", finish=Finish.ABORTED)
         return Reply(item=item, usage=Usage(calls=1), started_at=began, ended_at=time.time())
 
-    chat = ChatLink(cast(restate.ObjectContext, _Keyed(current_loop().ctx)), 1)
+    budget = Budget(Limits(max_iterations=1, tool_concurrency=1, max_tool_result_chars=1, llm_attempts=1))
+    chat = ChatLink(cast(restate.ObjectContext, _Keyed(current_loop().ctx)), 1, budget)
     reply = await Attempts(chat, complete, max_attempts=1).reply()
     return f"{reply.item.content}, {reply.ended_by}" if reply is not None else "nothing"
 
