@@ -26,6 +26,7 @@ from app.web.caller import chat_of, require_chat, segment
 from app.web.chats import body_of
 from app.web.gateway import gateway_of
 from app.web.ingress import NEW_MESSAGE
+from app.web.listing import require_room
 
 AGENT_ID = "default"  # the one that CopilotKit asks for unless it is told otherwise
 CAPABILITIES = AgentCapabilities.model_validate(
@@ -85,6 +86,7 @@ async def run(request: Request) -> Response:
     _require_agent(request)
     asked = read_input(await body_of(request))
     key, message = require_chat(request, asked.thread_id), message_of(asked)
+    await require_room(request, key)
     async with AsyncExitStack() as held:
         events = RunEvents(asked.client, asked.ignored)
         following = await joined(request, key, events, held)

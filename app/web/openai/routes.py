@@ -29,6 +29,7 @@ from app.web.caller import caller_of, require_chat
 from app.web.chats import body_of
 from app.web.gateway import gateway_of
 from app.web.ingress import NEW_MESSAGE
+from app.web.listing import require_room
 from app.web.openai.answer import AnswerText, Reasoning, answer_in
 from app.web.openai.request import Asked, ChatCompletionRequest, as_items, last_user_text, read_asked, read_body
 from app.web.openai.shapes import MODEL, Frame, error, finish_reason, models
@@ -90,6 +91,7 @@ async def complete(request: Request) -> Response:
     if asked.task is not None:
         return await _do_task(request, body, frame)
     key = _key_of(request, asked)
+    await require_room(request, key)
     message = {"content": last_user_text(body), "message_id": asked.message_id or uuid4().hex}
     if asked.mode is not None:
         message["mode"] = asked.mode
