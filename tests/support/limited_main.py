@@ -1,4 +1,4 @@
-"""The application where a minute of the LLM's limits is six seconds. Run as a file, in place of `app/main.py`.
+"""The application where a minute of the LLM's limits is eight seconds. Run as a file, in place of `app/main.py`.
 
 Its tool `work` writes into the file `ledger` of the current folder when its step begins and when it ends.
 """
@@ -17,7 +17,7 @@ from app.llm import allowance
 from app.tools.registry import by_name, tool
 
 LEDGER = Path("ledger")
-MINUTE_S = 6.0
+MINUTE_S = 8.0
 HELD_S = 0.1
 
 

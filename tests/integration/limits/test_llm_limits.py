@@ -45,7 +45,8 @@ async def test_a_message_ends_the_wait(crowd: Crowd) -> None:
 
     async def taken() -> bool:
         [turn] = (await chat.status())["open_turns"]
-        return not turn["waiting"] and apart_s(turn["waiting_for"]["until"], wait["until"]) < 1
+        waits = turn.get("waiting_for")  # it has none while it takes the message
+        return not turn["waiting"] and waits is not None and apart_s(waits["until"], wait["until"]) < 1
 
     await eventually(taken)
     assert (await chat.idle())[-1] == ("assistant", "answer to: first\n\nsecond", "completed")
@@ -63,7 +64,9 @@ async def test_an_interrupt_keeps_the_place(crowd: Crowd) -> None:
     await chat.say("second", "INTERRUPT")
 
     async def waits_again() -> str:
-        [turn] = [turn for turn in (await chat.status())["open_turns"] if turn["turn_id"] == 2]
+        turn = (await chat.status())["open_turns"][-1]
+        assert turn["turn_id"] == 2, turn
+        assert "waiting_for" in turn, turn
         return str(turn["waiting_for"]["until"])
 
     assert apart_s(await eventually(waits_again), until) < 1
