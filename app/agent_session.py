@@ -25,7 +25,7 @@ from restate.vm import VMException  # type: ignore[attr-defined]  # not re-expor
 from app.boundary import private_handler
 from app.chat_agents.link import AgentsLink
 from app.chat_agents.offered import OFFERED
-from app.durable import get_logger, replaying, run_durably
+from app.durable import get_logger, run_durably
 from app.errors import ReplyTooLong, StepFailed
 from app.live.telling import Teller
 from app.llm import Reply
@@ -131,6 +131,7 @@ class TurnRun:
         self._items: list[Item] = []  # of this turn, as the LLM sees them
         self._read = 0  # of these, by the LLM
         self._answered = False
+        self._ahead = False  # whether the last reply is not recorded yet
         self._done: list[Done] = []  # calls that gave a result, as they ended
 
     async def run(self) -> TurnResult:
@@ -167,18 +168,18 @@ class TurnRun:
         while (problem := budget.problem) is None:
             budget.spend_call()
             await self._iterate()
-            takes = budget.takes_messages
-            messages = await self._chat.take_input() if takes and self._chat.rung.is_set() else ()
+            # To an answer that is ahead of its record the chat gives what waits, whether this has heard of it or not.
+            messages = await self._chat.take_input() if self._chat.rung.is_set() and not self._ahead else ()
             if self._answered and not messages:
                 memory = self._memory_with_this_turn()
-                end = await self._chat.complete(memory, may_go_on=takes)
+                end = await self._chat.complete(memory, ahead=self._ahead)
                 if end.closed is not None:
                     if end.closed is not TurnStatus.WITHDRAWN:
                         self._save(memory)
                     return end.closed
                 messages = end.messages
             if messages:
-                budget.renew_calls()
+                budget.renew()
                 self._hear(messages)
         self._end(TurnStatus.LIMIT_REACHED, problem)
         return TurnStatus.LIMIT_REACHED
@@ -288,7 +289,7 @@ class TurnRun:
             chat_key=self._key,
             turn_id=self._start.turn_id,
             agents=AgentsLink(self._chat.ref, self._key, len(self._items)),
-            tell=partial(self._tell_tool, len(self._items)),
+            tell=partial(self._teller.tool, len(self._items)),
             progress=self._teller.progress,
             approve=partial(self._approve, len(self._items)),
             to_approve=reply.to_approve,
@@ -300,12 +301,9 @@ class TurnRun:
         approval = approval_of(call, self._start.turn_id, self._chat.invocation_id, index, position, question)
         return await self._chat.resolution_of(approval, self._start.limits.approval_timeout_s)
 
-    def _tell_tool(self, index: int, step: ToolCall | ToolItem) -> None:
-        if not replaying():
-            self._teller.tool(index, step)
-
     def _keep(self, reply: Reply, results: list[ToolItem]) -> None:
         """Put a reply and the results of all its tool calls into the transcript, together."""
+        self._ahead = reply.ahead
         self._answered = not reply.item.tool_calls and reply.item.finish not in (Finish.ABORTED, Finish.BROKEN)
         if reply.item.content or reply.item.tool_calls or reply.item.thought:
             self._items += [reply.item, *results]

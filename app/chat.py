@@ -255,6 +255,8 @@ async def end_turn(ctx: ObjectContext, report: protocol.EndTurn) -> protocol.Tur
     conversation = await load(ctx)
     answer = conversation.end(report)
     await _commit(ctx, conversation)
+    if report.listens:
+        ctx.resolve_signal(report.invocation_id, at.end_name(report.listens), answer)
     return answer
 
 

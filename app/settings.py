@@ -166,7 +166,7 @@ class Settings(BaseSettings):
         200_000, description="Length of one LLM reply; the rest is cut off and the turn ends as `limit_reached`"
     )
     max_turn_tokens: IntOrNone = Field(
-        0, description="Tokens of one turn, after which it ends as `limit_reached`; 0 is no limit"
+        0, description="Tokens of one turn before it ends as `limit_reached`; 0 is no limit"
     )
     max_chat_tokens_per_day: IntOrNone = Field(
         0, description="Tokens of one chat on a day (UTC), after which it takes no message (429); 0 is no limit"

@@ -1,8 +1,8 @@
-"""Results of steps that count ahead of their record: the code that ends by them need not wait for the engine.
+"""Results of steps that count ahead of their record: the code that goes on by them need not wait for the engine.
 
 The result is on its way to the engine before every command that follows from it, on the same stream and in that order:
 a journal that has the command has the result too, and a replay takes it from there. A replay may meet other completions
-first, which this attempt had not seen; so this is for code that now ends and asks nothing and nobody.
+first, which this attempt had not seen. So this is for code whose next command is the same whatever else has come in.
 """
 
 import collections

@@ -68,7 +68,7 @@ async def step(
     timeout_s: float | None = None,
     retry: RetryPolicy = ONCE,
     salvage: bool = False,
-    ends: Callable[[T], bool] | None = None,
+    ahead: Callable[[T], bool] | None = None,
 ) -> T:
     """Run `action` on the real event loop and journal its result. A replay returns the journaled value.
 
@@ -79,13 +79,13 @@ async def step(
     if the process dies before its result is recorded.
     Cancelling the awaiting task cancels the action at once and waits for its end. With `salvage` the step then returns
     what the action returned in spite of the cancellation. Otherwise, and if it returned nothing, it raises
-    CancelledError. If `ends(result)`, the step returns ahead of its record, and the code must end: see ahead.py.
+    CancelledError. If `ahead(result)`, the step returns ahead of its record, which asks much of the code: see ahead.py.
     Errors: StepFailed after the last attempt, asyncio.CancelledError.
     """
     adapter: TypeAdapter[T] = TypeAdapter(result_type)
     for attempt in itertools.count(1):
         try:
-            return await _Attempt(name, action, adapter, timeout_s, ends).outcome(salvage=salvage)
+            return await _Attempt(name, action, adapter, timeout_s, ahead).outcome(salvage=salvage)
         except StepFailed as failure:
             delay_s = retry.delay_s(attempt, failure)
             if delay_s is None:
@@ -103,7 +103,7 @@ class _Attempt(Generic[T]):
         action: Callable[[], Awaitable[T]],
         adapter: TypeAdapter[T],
         timeout_s: float | None,
-        ends: Callable[[T], bool] | None,
+        ahead: Callable[[T], bool] | None,
     ) -> None:
         self._action = action
         self._adapter = adapter
@@ -111,9 +111,9 @@ class _Attempt(Generic[T]):
         self._abort_requested = False
         self._running: asyncio.Task[Any] | None = None  # on the real loop, only in the process that runs the action
         loop = current_loop()
-        self._ends = ends
         self._entrance = entrance.get()
-        self._ahead = ResultsAhead.of(loop.ctx) if ends is not None else None
+        self._is_ahead = ahead
+        self._results_ahead = ResultsAhead.of(loop.ctx) if ahead is not None else None
         self._durable = loop.ctx.run_typed(name, self._run, RunOptions(serde=BytesSerde()))
         self._recorded = loop.wait_for(self._durable)
 
@@ -158,8 +158,8 @@ class _Attempt(Generic[T]):
             if running.cancelling() and not self._abort_requested:  # the same, while the attempt was ending
                 raise asyncio.CancelledError
             result = to_json(self._adapter, value)
-            if self._ahead is not None and self._ends is not None and self._ends(value):
-                self._ahead.tell(self._durable, result)
+            if self._results_ahead is not None and self._is_ahead is not None and self._is_ahead(value):
+                self._results_ahead.tell(self._durable, result)
             return result
         except asyncio.CancelledError:
             if not self._abort_requested:

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from app.durable import replaying
 from app.live import get_hub
 from app.live.events import (
     CallEnded,
@@ -50,8 +51,10 @@ class Teller:
     def tool(self, index: int, step: ToolCall | ToolItem) -> None:
         """Tell that a tool call begins, or what it gave. `index` is the place of the reply that asked for it.
 
-        Durable: not to be told in a replay.
+        Durable: told once, not in a replay.
         """
+        if replaying():
+            return
         if isinstance(step, ToolCall):
             text_id = TextId(self._turn_id, index, "")
             self._tell(ToolStarted(text_id, step.call_id, step.name, step.arguments))

@@ -36,7 +36,8 @@ class Reply(Stored):
     """What one LLM call gave. With a `failure` it is what had arrived before. Times are seconds since 1970.
 
     `ended_by` is what ended the call before the engine had brought the word to. `to_approve` are the places of tool
-    calls that a person must approve by a rule, as it stood when the LLM asked for them.
+    calls that a person must approve by a rule, as it stood when the LLM asked for them. `ahead`: the turn went on by
+    this answer before it was recorded.
     """
 
     item: AssistantItem
@@ -46,3 +47,4 @@ class Reply(Stored):
     failure: Failure | None = None
     ended_by: Literal["cancellation", "steering"] | None = None
     to_approve: tuple[int, ...] = Field((), exclude_if=lambda places: not places)
+    ahead: bool = Field(False, exclude_if=lambda ahead: not ahead)

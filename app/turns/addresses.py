@@ -49,6 +49,11 @@ def ring_name(number: int) -> str:
     return f"ring-{number}"
 
 
+def end_name(number: int) -> str:
+    """Return the name of the signal by which a run hears what became of end number 1, 2, … that it has reported."""
+    return f"end-{number}"
+
+
 def decision_name(approval_id: str) -> str:
     """Return the name of the signal by which a run hears how an approval was resolved."""
     return f"approval-{approval_id}"

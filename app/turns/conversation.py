@@ -126,9 +126,14 @@ class Conversation(Waiting, Approvals, Agents, SumsUp, Spends):
         if turn is None:
             return TurnEnd(closed=TurnStatus.WITHDRAWN)
         self.record(report)
-        if (report.may_go_on or report.doorbell) and not turn.stopping and self.turns[turn.turn_id].pending:
+        unheard = self._unheard(turn.turn_id) if report.may_go_on else ()
+        if (
+            (report.may_go_on or report.doorbell)
+            and not turn.stopping
+            and (unheard or self.turns[turn.turn_id].pending)
+        ):
             self._hang(report)
-            return TurnEnd(messages=self._give_pending(turn.turn_id), rings=turn.rings)
+            return TurnEnd(messages=(*unheard, *self._give_pending(turn.turn_id)), rings=turn.rings)
         status = report.outcome  # work that was completed before the stop reached it stays completed
         if status is TurnStatus.INTERRUPTED and turn.stopping:
             status = turn.stopping
@@ -140,6 +145,15 @@ class Conversation(Waiting, Approvals, Agents, SumsUp, Spends):
         self._close(turn, status, report.error, report.undone)
         self._sum_up(report.sum_up, report.ended_at or 0.0)
         return TurnEnd(closed=status)
+
+    def _unheard(self, turn_id: int) -> tuple[Message, ...]:
+        """Return what the turn was given behind its answer: an earlier report of it, whose answer was not heard."""
+        given: list[Message] = []
+        for item in reversed(self.turns[turn_id].items):
+            if not isinstance(item, UserItem):
+                break
+            given.insert(0, Message(message_id=item.message_id, content=item.content, source=item.source))
+        return tuple(given)
 
     def is_open(self, ref: TurnRef) -> bool:
         """Return whether `ref` names an open turn and its run."""

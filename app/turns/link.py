@@ -12,7 +12,16 @@ from restate import ObjectContext
 
 from app.durable import get_logger, wait_for
 from app.text import shorten
-from app.turns.addresses import BEGIN_TURN, END_TURN, EXPIRE_APPROVAL, RECORD, TAKE_INPUT, decision_name, ring_name
+from app.turns.addresses import (
+    BEGIN_TURN,
+    END_TURN,
+    EXPIRE_APPROVAL,
+    RECORD,
+    TAKE_INPUT,
+    decision_name,
+    end_name,
+    ring_name,
+)
 from app.turns.approval.protocol import ApprovalRef
 from app.turns.calls.budget import Budget
 from app.turns.memory import Memory
@@ -20,6 +29,8 @@ from app.turns.protocol import BeginAnswer, BeginTurn, EndTurn, MemoryRef, Repor
 from app.turns.transcript import LOGGED_CHARS, Approval, Item, Message, Resolution, TurnStatus, Undone, Usage, Wait
 
 logger = get_logger("agent_session")
+
+UNHEARD_S = 10.0  # from a report that is answered by a signal to its repetition: somebody has killed the chat's handler
 
 
 class ChatLink:
@@ -34,6 +45,7 @@ class ChatLink:
         self._ctx = ctx
         self.budget = budget
         self.ref = TurnRef(turn_id=turn_id, invocation_id=ctx.request().id)
+        self._ends = 0
         self._rings = 0  # the last one that counts: its message has been taken, or makes the run take it
         self._listening = 0
         self._reported = 0
@@ -112,20 +124,37 @@ class ChatLink:
             ref = ApprovalRef(**dict(self.ref), approval_id=approval.approval_id)
             return await wait_for(EXPIRE_APPROVAL.call(self._ctx, self._ctx.key(), ref))
 
-    async def complete(self, memory: Memory, *, may_go_on: bool) -> TurnEnd:
+    async def complete(self, memory: Memory, *, ahead: bool) -> TurnEnd:
         """Report that the answer is complete; the chat closes the turn or gives it the messages that came meanwhile.
 
-        `memory` is that with this turn. If it may not go on, the next turn gets the messages.
+        `memory` is that with this turn. `ahead`: the answer is not recorded yet.
         Errors: asyncio.CancelledError; whether the chat has the report is then unknown, `end` gives it again.
         """
         known = {"digest": memory.digest, "sum_up": memory.sum_up}
-        request = EndTurn(**self._report(), outcome=TurnStatus.COMPLETED, may_go_on=may_go_on, **known)
+        request = EndTurn(**self._report(), outcome=TurnStatus.COMPLETED, may_go_on=True, **known)
         self.in_doubt = True
-        end = await wait_for(END_TURN.call(self._ctx, self._ctx.key(), request))
+        end = await (
+            self._end_heard(request) if ahead else wait_for(END_TURN.call(self._ctx, self._ctx.key(), request))
+        )
         self.in_doubt = False
         self._mark_reported()
         self._taken(end.rings)
         return end
+
+    async def _end_heard(self, request: EndTurn) -> TurnEnd:
+        """Report an end, and wait for the signal that answers it.
+
+        Not by a call: who is cancelled while one is open tells the callee, by a command of its own (the SDK does). A
+        replay that meets the cancellation earlier would not, see durable/ahead.py.
+        """
+        self._ends += 1
+        END_TURN.send(self._ctx, self._ctx.key(), request.changed(listens=self._ends))
+        heard = self._ctx.signal(end_name(self._ends), type_hint=TurnEnd)
+        try:
+            async with asyncio.timeout(UNHEARD_S):
+                return await wait_for(heard)
+        except TimeoutError:
+            return await wait_for(END_TURN.call(self._ctx, self._ctx.key(), request))
 
     async def must_undo(self, memory: Memory) -> bool:
         """Report that the turn was interrupted, and return whether it is rolled back: it must be ended again then.

@@ -195,7 +195,8 @@ class EndTurn(Report):
     If it `may_undo`, it has calls with a compensation, and waits for the answer; `undone` are those that were made.
 
     `digest` is that of the working memory with this turn. `doorbell` comes from runs of the version before. If the
-    memory is so full that earlier turns should be summed up, `sum_up` is the last of them.
+    memory is so full that earlier turns should be summed up, `sum_up` is the last of them. If it `listens`, the
+    answer is a signal with that number.
     """
 
     outcome: TurnStatus
@@ -206,6 +207,7 @@ class EndTurn(Report):
     may_undo: bool = False
     undone: tuple[Undone, ...] = ()
     sum_up: int = Field(0, exclude_if=lambda turn_id: turn_id == 0)
+    listens: int = Field(0, exclude_if=lambda number: number == 0)
 
 
 class TurnEnd(TakenInput):

@@ -8,7 +8,10 @@ import asyncio
 import time
 from collections import Counter
 
+import pytest
+
 from app.turns.calls.attempts import WORD_S
+from app.turns.link import UNHEARD_S
 from tests.support.eventually import eventually
 from tests.support.probe import Probe
 
@@ -115,6 +118,32 @@ async def test_result_ahead_of_its_record_is_what_a_replay_finds(probe: Probe) -
     assert probe.count("last") == 1
     assert probe.count("attempt") == 2
     assert await eventually(lambda: [line for line in probe.actions if "sent" in line]) == [f"sent {result}"]
+
+
+@pytest.mark.usefixtures("application")
+async def test_cancellation_that_was_recorded_before_an_answer_comes_behind_it(probe: Probe) -> None:
+    """An attempt that went on by an answer before it heard of its cancellation is repeated in that order."""
+    invocation_id = await probe.send("answered_ahead")
+    await probe.did("blocks")
+    await probe.server.cancel(invocation_id)
+    query = f"SELECT index FROM sys_journal WHERE id = '{invocation_id}' AND entry_type LIKE '%Signal%'"  # noqa: S608 - ours
+    await eventually(lambda: probe.server.query(query))
+    probe.note("goes on")
+
+    status, result = await probe.outcome(invocation_id)
+
+    assert (status, result) == (200, "the answer, cancelled behind its end")
+    assert (probe.count("blocks"), probe.count("attempt")) == (1, 2)
+
+
+@pytest.mark.usefixtures("application")
+async def test_end_whose_answer_is_lost_is_reported_again(probe: Probe) -> None:
+    """A run whose chat was killed before it had answered does not wait for ever."""
+    began = time.monotonic()
+
+    assert await probe.result("unheard_end") == "withdrawn"
+
+    assert UNHEARD_S <= time.monotonic() - began < UNHEARD_S + 10
 
 
 async def test_call_that_was_ended_in_vain_is_not_waited_for_in_vain(probe: Probe) -> None:

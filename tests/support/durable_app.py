@@ -26,8 +26,11 @@ from app.llm import Reply
 from app.turns.calls.attempts import Attempts
 from app.turns.calls.budget import Budget
 from app.turns.link import ChatLink
+from app.turns.memory import Memory
 from app.turns.protocol import Limits
 from app.turns.transcript import AssistantItem, Finish, Usage
+
+BUDGET = Budget(Limits(max_iterations=1, tool_concurrency=1, max_tool_result_chars=1, llm_attempts=1))
 
 probe = restate.Service("Probe")
 logger = get_logger("probe")
@@ -212,13 +215,42 @@ async def ends_ahead(label: str) -> str:
         return str(time.monotonic_ns())  # another one, if it ran again
 
     signal = wait_for(current_loop().ctx.signal("event", type_hint=str))
-    result = await step("last", last, result_type=str, ends=lambda _: True)
+    result = await step("last", last, result_type=str, ahead=lambda _: True)
     signal.cancel()
     current_loop().ctx.generic_send("Probe", "did_send", f'"{label} sent {result}"'.encode())
     did(f"{label} attempt")
     if actions().count(f"{label} attempt") == 1:
         raise ConnectionError("broken on purpose")
     return result
+
+
+@handler
+async def answered_ahead(label: str) -> str:
+    """Go on by an answer ahead of its record, and hear of a cancellation that was recorded before it only then.
+
+    The first attempt breaks behind that; its replay meets the cancellation first.
+    """
+
+    async def complete() -> Reply:
+        did(f"{label} blocks")
+        while f"{label} goes on" not in actions():
+            time.sleep(0.005)  # noqa: ASYNC251 - nothing that the engine sends is heard meanwhile
+        item = AssistantItem(content="the answer")
+        return Reply(item=item, usage=Usage(calls=1), started_at=0, ended_at=0)
+
+    ctx = current_loop().ctx
+    chat = ChatLink(cast(restate.ObjectContext, _Deaf(ctx)), 1)
+    heard = "no cancellation"
+    reply = await Attempts(chat, complete, max_attempts=1).reply()
+    try:
+        await chat.complete(Memory(), ahead=True)
+    except asyncio.CancelledError:
+        heard = "cancelled behind its end"
+    ctx.generic_send("Probe", "did_send", f'"{label} sent"'.encode())
+    did(f"{label} attempt")
+    if actions().count(f"{label} attempt") == 1:
+        raise ConnectionError("broken on purpose")
+    return f"{reply.item.content if reply else None}, {heard}"
 
 
 @handler
@@ -236,10 +268,18 @@ async def foreseen_steering(label: str) -> str:
         item = AssistantItem(content="so far", finish=Finish.ABORTED)
         return Reply(item=item, usage=Usage(calls=1), started_at=began, ended_at=time.time())
 
-    budget = Budget(Limits(max_iterations=1, tool_concurrency=1, max_tool_result_chars=1, llm_attempts=1))
-    chat = ChatLink(cast(restate.ObjectContext, _Keyed(current_loop().ctx)), 1, budget)
+    chat = ChatLink(cast(restate.ObjectContext, _Keyed(current_loop().ctx)), 1, BUDGET)
     reply = await Attempts(chat, complete, max_attempts=1).reply()
     return f"{reply.item.content}, {reply.ended_by}" if reply is not None else "nothing"
+
+
+@handler
+async def unheard_end(label: str) -> str:
+    """Report the end of a turn that no chat knows, and miss the signal that answers."""
+    chat = ChatLink(cast(restate.ObjectContext, _Deaf(current_loop().ctx)), 1)
+    end = await chat.complete(Memory(), ahead=True)
+    did(f"{label} ended")
+    return str(end.closed)
 
 
 class _Keyed:
@@ -250,6 +290,20 @@ class _Keyed:
 
     def key(self) -> str:
         return "a chat"
+
+
+class _Deaf(_Keyed):
+    """A context that hears none of the signals that are sent to it."""
+
+    def __init__(self, ctx: restate.Context) -> None:
+        super().__init__(ctx)
+        self._ctx = ctx
+
+    def signal(self, _name: str, **kwargs: Any) -> Any:
+        return self._ctx.signal("another", **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ctx, name)
 
 
 @handler

@@ -88,6 +88,11 @@ class Probe:
         marked = [line for line in lines if prefix in line]
         return [line.replace(prefix, "", 1) for line in marked]
 
+    def note(self, what: str) -> None:
+        """Note something that an action waits for."""
+        with self._actions.open("a") as log:
+            log.write(f"{self.label} {what}\n")
+
     def count(self, what: str) -> int:
         return self.actions.count(what)
 

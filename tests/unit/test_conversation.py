@@ -313,6 +313,18 @@ def test_end_gives_what_came_meanwhile(chat: FakeChat) -> None:
     assert [item.content for item in chat.turns[1].items] == ["m1", "first", "m2", "second"]
 
 
+def test_end_whose_answer_was_not_heard_is_answered_again(chat: FakeChat) -> None:
+    """Messages that were given with an answer that never came are given once more, with those that came since."""
+    chat.say(mode=Mode.INCORPORATE)
+    chat.end(1, items=(said("first"),), may_go_on=True)
+    chat.say(mode=Mode.INCORPORATE)
+
+    end = chat.end(1, items=(said("first"),), may_go_on=True)
+
+    assert (end.closed, [m.message_id for m in end.messages]) == (None, ["m2", "m3"])
+    assert [item.content for item in chat.turns[1].items] == ["m1", "first", "m2", "m3"]
+
+
 @pytest.mark.parametrize("outcome", [TurnStatus.FAILED, TurnStatus.LIMIT_REACHED])
 def test_leftover_messages_start_a_turn(chat: FakeChat, outcome: TurnStatus) -> None:
     """Messages that a turn leaves when it ends otherwise than completed start a new turn at once."""

@@ -18,27 +18,34 @@ def limits(**values: int) -> Limits:
 
 
 def test_a_turn_ends_after_its_tokens() -> None:
-    """A turn that has used its tokens makes no further call and takes no message; it says what to do."""
+    """A turn that has used its tokens makes no further call; it says what to do."""
     budget = Budget(limits(max_turn_tokens=100))
     budget.spend_tokens(99)
-    assert (budget.problem, budget.takes_messages) == (None, True)
+    assert budget.problem is None
     budget.spend_tokens(1)
-    assert not budget.takes_messages
     assert budget.problem == (
-        "This turn has used 100 tokens, the limit is 100. What it has done is kept: send a message to go on, or raise "
+        "No answer after 100 tokens, the limit is 100. What was done is kept: send a message to go on, or raise "
         "MAX_TURN_TOKENS."
     )
 
 
-def test_a_message_renews_the_calls_but_not_the_tokens() -> None:
-    """Calls are counted since the user said something, tokens in the whole turn; without a limit none are."""
-    budget = Budget(limits())
-    budget.spend_tokens(10**9)
+def test_a_message_renews_the_budget() -> None:
+    """Calls and tokens are counted since the user said something: every message gets an answer."""
+    budget = Budget(limits(max_turn_tokens=100))
+    budget.spend_tokens(100)
+    budget.renew()
+    assert budget.problem is None
     budget.spend_call()
     budget.spend_call()
     assert budget.problem == "No answer after 2 iterations: send a message to go on, or raise MAX_ITERATIONS."
-    assert budget.takes_messages
-    budget.renew_calls()
+    budget.renew()
+    assert budget.problem is None
+
+
+def test_without_a_limit_tokens_do_not_count() -> None:
+    """Without the setting a turn may use any number of tokens."""
+    budget = Budget(limits())
+    budget.spend_tokens(10**9)
     assert budget.problem is None
 
 

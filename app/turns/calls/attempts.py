@@ -25,6 +25,7 @@ class Attempts:
     """The attempts at the LLM call `complete`. `salvaged` is what to keep if none gives a reply: the last with text.
 
     `ends_at_once`: the turn asks nothing and nobody once it is cancelled, so it need not wait for the word of that.
+    A reply that is `ahead` is not recorded yet: until the chat is told of it, what came meanwhile must change nothing.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class Attempts:
         self._chat = chat
         self._complete = complete
         self._retry = RetryPolicy(max_attempts=max_attempts)
-        self._ends = _is_cancelled if ends_at_once else None
+        self._ends_at_once = ends_at_once
         self.salvaged: Reply | None = None
 
     async def reply(self) -> Reply | None:
@@ -73,19 +74,22 @@ class Attempts:
 
     async def _attempt(self) -> Reply | None:
         """Return a reply: whole, partial if a steering message ended it or it failed, None if it never started."""
-        call = asyncio.create_task(step("LLM call", self._call, result_type=Reply, salvage=True, ends=self._ends))
+        call = asyncio.create_task(step("LLM call", self._call, result_type=Reply, salvage=True, ahead=self._ahead))
         steered = asyncio.create_task(self._chat.steer.wait())
         try:
             await asyncio.wait((call, steered), return_when=asyncio.FIRST_COMPLETED)
             reply = self._noted(await _ended(call))
         except asyncio.CancelledError:
+            reply = None
             with suppress(StepFailed):  # the user's interrupt is what ends this turn
-                self._noted(await _ended(call))
-            raise
+                reply = self._noted(await _ended(call))
+            if reply is None or not reply.ahead:
+                raise
+            _cancel_later()
         finally:
             steered.cancel()
         if reply is not None and _is_cancelled(reply):
-            if self._ends is None:
+            if not self._ends_at_once:
                 await asyncio.sleep(WORD_S)  # which the cancellation ends; it was foreseen, as in `_word`
             raise asyncio.CancelledError
         if reply is not None and reply.ended_by == "steering":
@@ -118,7 +122,14 @@ class Attempts:
             if not isinstance(exc, LLMError):
                 logger.exception("Bug in an LLM call")
             return _failed(exc, started_at)
-        return reply.changed(ended_by=foreseen.word) if reply.item.finish is Finish.ABORTED else reply
+        if reply.item.finish is Finish.ABORTED:
+            return reply.changed(ended_by=foreseen.word)
+        answers = reply.item.finish is Finish.STOP and not reply.item.tool_calls and _has_content(reply)
+        return reply.changed(ahead=answers)
+
+    def _ahead(self, reply: Reply) -> bool:
+        """Return whether the turn goes on by a reply ahead of its record; see durable/ahead.py."""
+        return reply.ahead or (self._ends_at_once and _is_cancelled(reply))
 
     def _noted(self, reply: Reply | None) -> Reply | None:
         if reply is not None and (reply.failure is None or _has_content(reply)):
@@ -155,6 +166,15 @@ def _has_content(reply: Reply) -> bool:
 def _is_cancelled(reply: Reply) -> bool:
     """Return whether the turn ends by this reply, as the cancellation that is on its way will say."""
     return reply.ended_by == "cancellation"
+
+
+def _cancel_later() -> None:
+    """Have the cancellation of this turn come once more, where it waits next.
+
+    A replay may meet it before a reply that was ahead of its record, and must do what was done when that came first.
+    """
+    if (turn := asyncio.current_task()) is not None:
+        turn.cancel()
 
 
 def _aborted(started_at: float) -> Reply:

@@ -1,4 +1,4 @@
-"""What one turn may use up: LLM calls, and tokens. Decides when it is over.
+"""What one turn may use up before it has answered: LLM calls, and tokens.
 
 Pure: what it counts was recorded, so that a replay decides the same.
 """
@@ -7,10 +7,9 @@ from app.turns.protocol import Limits
 
 
 class Budget:
-    """The budget of one run.
+    """The budget of one run, since the user last said something: every message gets an answer.
 
-    Calls are counted since the user last said something: every message gets an answer. Tokens are those of the whole
-    turn, as the LLM server reports them: calls that were ended before it did count nothing.
+    Tokens are those that the LLM server reports: calls that were ended before it did count none.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -25,22 +24,18 @@ class Budget:
     def spend_tokens(self, tokens: int) -> None:
         self._tokens += tokens
 
-    def renew_calls(self) -> None:
-        """Count calls from here: the user has said something."""
+    def renew(self) -> None:
+        """Count from here: the user has said something."""
         self._calls = 0
-
-    @property
-    def takes_messages(self) -> bool:
-        """Whether the turn can still answer a message; else the next turn does."""
-        return not 0 < self._max_tokens <= self._tokens
+        self._tokens = 0
 
     @property
     def problem(self) -> str | None:
         """Why the turn ends without an answer, None while it goes on."""
-        if not self.takes_messages:
+        if 0 < self._max_tokens <= self._tokens:
             return (
-                f"This turn has used {self._tokens} tokens, the limit is {self._max_tokens}. What it has done is kept: "
-                "send a message to go on, or raise MAX_TURN_TOKENS."
+                f"No answer after {self._tokens} tokens, the limit is {self._max_tokens}. What was done is kept: send "
+                "a message to go on, or raise MAX_TURN_TOKENS."
             )
         if self._calls >= self._max_calls:
             return f"No answer after {self._max_calls} iterations: send a message to go on, or raise MAX_ITERATIONS."
