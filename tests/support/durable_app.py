@@ -239,7 +239,7 @@ async def answered_ahead(label: str) -> str:
         return Reply(item=item, usage=Usage(calls=1), started_at=0, ended_at=0)
 
     ctx = current_loop().ctx
-    chat = ChatLink(cast(restate.ObjectContext, _Deaf(ctx)), 1)
+    chat = ChatLink(cast(restate.ObjectContext, _Deaf(ctx)), 1, BUDGET)
     heard = "no cancellation"
     reply = await Attempts(chat, complete, max_attempts=1).reply()
     try:
@@ -276,7 +276,7 @@ async def foreseen_steering(label: str) -> str:
 @handler
 async def unheard_end(label: str) -> str:
     """Report the end of a turn that no chat knows, and miss the signal that answers."""
-    chat = ChatLink(cast(restate.ObjectContext, _Deaf(current_loop().ctx)), 1)
+    chat = ChatLink(cast(restate.ObjectContext, _Deaf(current_loop().ctx)), 1, BUDGET)
     end = await chat.complete(Memory(), ahead=True)
     did(f"{label} ended")
     return str(end.closed)
