@@ -20,7 +20,7 @@ from tests.support.service import Service
 def new_main(tmp_path: Path) -> Path:
     """A version of the application in which no journal of an open turn of this one fits."""
     shutil.copytree(ROOT / "app", tmp_path / "new" / "app", ignore=shutil.ignore_patterns("__pycache__"))
-    attempts = tmp_path / "new" / "app" / "turns" / "attempts.py"
+    attempts = tmp_path / "new" / "app" / "turns" / "calls" / "attempts.py"
     old = attempts.read_text()
     attempts.write_text(old.replace('"LLM call"', '"LLM request"'))
     assert attempts.read_text() != old

@@ -291,7 +291,7 @@ async def test_what_the_model_says_never_runs(stack: Stack, open_page: OpenPage,
     await say(page, evil)
     await expect(turn(page, 1).locator(".markdown").last).to_contain_text("alert(2)</script>x")
     await expect(turn(page, 1).locator(".bubble")).to_have_text(evil)
-    await turn(page, 1).locator("summary").click()
+    await turn(page, 1).locator(".steps summary").click()
     await expect(turn(page, 1).locator(".step-body")).to_contain_text("<svg onload=alert(4)>")
     assert await page.locator("img, #app script, [onerror], a[href^=javascript]").count() == 0
 

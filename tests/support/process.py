@@ -59,13 +59,13 @@ class Process:
             self._popen.kill()
             self._popen.wait()
 
-    async def end(self, signum: signal.Signals = signal.SIGTERM, *, timeout_s: float = 10) -> int:
+    async def end(self, signum: signal.Signals = signal.SIGTERM, *, timeout_s: float = 20) -> int:
         """Send `signum` and return the exit code."""
         assert self._popen is not None, "not started"
         self._popen.send_signal(signum)
         return await self.exited(timeout_s=timeout_s)
 
-    async def exited(self, *, timeout_s: float = 10) -> int:
+    async def exited(self, *, timeout_s: float = 20) -> int:
         """Wait for its end and return the exit code; killed, and a failure, if it takes longer."""
         try:
             await eventually(lambda: self.exit_code is not None, timeout_s=timeout_s)
