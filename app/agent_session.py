@@ -34,6 +34,7 @@ from app.text import shorten, words_of
 from app.turns.addresses import AGENT_SESSION, FORGET, PROBE, RUN, SETTLE, SETTLE_TURN
 from app.turns.approval.asking import approval_of
 from app.turns.calls.attempts import Attempts
+from app.turns.calls.budget import Budget
 from app.turns.calls.head_start import head_starts
 from app.turns.compaction.view import Listener, View
 from app.turns.link import ChatLink
@@ -122,7 +123,7 @@ class TurnRun:
         self._ctx = ctx
         self._key = ctx.key()
         self._start = start
-        self._chat = ChatLink(ctx, start.turn_id)
+        self._chat = ChatLink(ctx, start.turn_id, Budget(start.limits))
         self._teller = Teller(self._key, start.turn_id)
         self._stored = self._memory = Memory()  # as it is stored, and without what must not be seen
         self._history: tuple[tuple[Item, ...], ...] = ()
@@ -163,10 +164,9 @@ class TurnRun:
         if not await self._begin():
             return TurnStatus.WITHDRAWN
         self._chat.listen()
-        limit = self._start.limits.max_iterations
-        iterations = 0  # since the user last said something: every message gets an answer
-        while iterations < limit:
-            iterations += 1
+        budget = self._chat.budget
+        while (problem := budget.problem) is None:
+            budget.spend_call()
             await self._iterate()
             # To an answer that is ahead of its record the chat gives what waits, whether this has heard of it or not.
             messages = await self._chat.take_input() if self._chat.rung.is_set() and not self._ahead else ()
@@ -179,10 +179,9 @@ class TurnRun:
                     return end.closed
                 messages = end.messages
             if messages:
-                iterations = 0
+                budget.renew()
                 self._hear(messages)
-        why = f"No answer after {limit} iterations: send a message to go on, or raise MAX_ITERATIONS."
-        self._end(TurnStatus.LIMIT_REACHED, why)
+        self._end(TurnStatus.LIMIT_REACHED, problem)
         return TurnStatus.LIMIT_REACHED
 
     async def _begin(self) -> bool:
@@ -199,7 +198,7 @@ class TurnRun:
             self._memory = memory_of(answer.context) if known is None else memory.as_expected(known)
             self._items = list(answer.context.current)
         self._history = self._memory.history()
-        self._view = View(self._history, self._memory.summary)
+        self._view = View(self._history, self._memory.summary, caller=self._key)
         self._chat.in_doubt = False
         return True
 

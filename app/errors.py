@@ -8,9 +8,11 @@ AgentError
 │   ├── Conflict        does not fit the state of the chat or the agent (409)
 │   ├── TooLarge        over a size limit (413)
 │   ├── UnknownKind     a file of a kind that is not taken (415)
-│   └── TooManyPending  over the limit of waiting messages (429)
+│   ├── TooManyPending  over the limit of waiting messages (429)
+│   └── SpentForToday   over the limit of tokens a day (429)
 ├── LLMError            the LLM gave no usable reply
 │   ├── LLMUnavailable  a passing fault: worth another attempt
+│   │   └── LLMLimited  a limit of ours makes the call wait: it was not made
 │   ├── LLMRejected     a lasting fault: another attempt would end the same way
 │   │   └── ContextTooLong  the request was longer than the LLM takes
 │   └── ReplyTooLong    the reply was over our limit, and was cut off there
@@ -79,6 +81,12 @@ class TooManyPending(UsageError):
     status = 429
 
 
+class SpentForToday(UsageError):
+    """This chat has used all tokens that it may use in a day; send the message again tomorrow."""
+
+    status = 429
+
+
 class LLMError(AgentError):
     """The LLM gave no usable reply. `text` is what had arrived of its answer."""
 
@@ -95,6 +103,10 @@ class LLMUnavailable(LLMError):
     def __init__(self, message: str | None = None, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class LLMLimited(LLMUnavailable):
+    """The LLM is asked as much as it may be in a minute; this call waits for its turn."""
 
 
 class LLMRejected(LLMError):

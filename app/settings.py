@@ -19,6 +19,7 @@ from app.text import printable, shorten
 from app.turns.modes import Mode
 
 PositiveInt = Annotated[int, Field(gt=0)]
+IntOrNone = Annotated[int, Field(ge=0)]  # 0 is none
 Port = Annotated[int, Field(gt=0, lt=65536)]
 Seconds = Annotated[float, Field(ge=0)]
 SecondsOrNone = Annotated[Seconds | None, BeforeValidator(lambda value: None if value == "none" else value)]
@@ -81,6 +82,8 @@ class Settings(BaseSettings):
     llm_max_connections: PositiveInt = Field(
         10_000, description="LLM calls at the same time; others wait for a place, for `LLM_TIMEOUT_S` at most"
     )
+    llm_requests_per_min: IntOrNone = Field(0, description="LLM calls that may begin in a minute; 0 is no limit")
+    llm_tokens_per_min: IntOrNone = Field(0, description="Tokens that they may take in a minute; 0 is no limit")
 
     host: str = Field("127.0.0.1", description="Address that the service listens on")
     port: Port = Field(9080, description="Port that the service listens on")
@@ -122,6 +125,9 @@ class Settings(BaseSettings):
     web_max_streams: PositiveInt = Field(2000, description="Open streams of a process of the gateway (503 beyond)")
     web_max_streams_per_user: PositiveInt = Field(
         100, description="Open streams of one user, or of one address (429 beyond)"
+    )
+    max_chats_per_user: IntOrNone = Field(
+        0, description="Chats that a user who has signed in may have (429 beyond); 0 is no limit"
     )
     web_request_timeout_s: float = Field(
         20, gt=0, description="How long a client may take to send the headers of a request, and then its body"
@@ -165,7 +171,16 @@ class Settings(BaseSettings):
     max_reply_chars: PositiveInt = Field(
         200_000, description="Length of one LLM reply; the rest is cut off and the turn ends as `limit_reached`"
     )
+    max_turn_tokens: IntOrNone = Field(
+        0, description="Tokens of one turn before it ends as `limit_reached`; 0 is no limit"
+    )
+    max_chat_tokens_per_day: IntOrNone = Field(
+        0, description="Tokens of one chat on a day (UTC), after which it takes no message (429); 0 is no limit"
+    )
     tool_concurrency: PositiveInt = Field(8, description="Tool calls of one iteration that run at the same time")
+    tools_in_flight: IntOrNone = Field(
+        0, description="Tool calls that work at the same time in this process, the next ones wait; 0 is no limit"
+    )
     approval_timeout_s: DecadeOrNone = Field(
         259_200, description="How long a tool call waits to be approved before it is given up; `none` for ever"
     )

@@ -10,7 +10,7 @@ from app.durable.foreseen import abort_now, abortable
 from app.durable.here import is_here
 from app.durable.logs import get_logger, replaying
 from app.durable.loop.event_loop import DurableLoop
-from app.durable.steps import RetryPolicy, step, to_step_failed, to_terminal_error
+from app.durable.steps import RetryPolicy, entrance, step, to_step_failed, to_terminal_error
 from app.durable.waits import condition, current_loop, wait_for
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "abortable",
     "condition",
     "current_loop",
+    "entrance",
     "get_logger",
     "is_here",
     "replaying",

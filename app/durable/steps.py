@@ -7,6 +7,8 @@ import asyncio
 import itertools
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, TypeVar, cast
@@ -25,6 +27,10 @@ T = TypeVar("T")
 
 MAX_ERROR_CHARS = 10_000  # of the text of an error that is recorded
 MAX_WAIT_S = 30 * 24 * 3600.0  # between two attempts, whatever an exception asks for
+
+# What an attempt enters before its action runs, for the steps of this task and of those that it makes: a limit on how
+# many work at the same time. The wait for it is no part of the attempt's time.
+entrance: ContextVar[Callable[[], AbstractAsyncContextManager[object]]] = ContextVar("entrance", default=nullcontext)
 
 ABORTED = 499  # status of an attempt that ended because its step was cancelled; nginx's "client closed request"
 
@@ -105,6 +111,7 @@ class _Attempt(Generic[T]):
         self._abort_requested = False
         self._running: asyncio.Task[Any] | None = None  # on the real loop, only in the process that runs the action
         loop = current_loop()
+        self._entrance = entrance.get()
         self._is_ahead = ahead
         self._results_ahead = ResultsAhead.of(loop.ctx) if ahead is not None else None
         self._durable = loop.ctx.run_typed(name, self._run, RunOptions(serde=BytesSerde()))
@@ -144,7 +151,7 @@ class _Attempt(Generic[T]):
             raise TerminalError("aborted before it started", ABORTED)
         self._running = running = cast("asyncio.Task[Any]", asyncio.current_task())
         try:
-            async with asyncio.timeout(self._timeout_s) as timeout:
+            async with self._entrance(), asyncio.timeout(self._timeout_s) as timeout:
                 value = await self._action()
             if timeout.expired():  # the action salvaged something, but nobody asked for a part of it
                 raise TimeoutError

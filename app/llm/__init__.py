@@ -9,7 +9,9 @@ import httpx2
 from openai import AsyncOpenAI
 
 from app.files import files_of
-from app.llm.client import LLM, CallLimits, tame
+from app.llm.allowance import Rates
+from app.llm.client import LLM, CallLimits
+from app.llm.failures import tame
 from app.llm.offline.model import OfflineTransport
 from app.llm.reply import Failure, Reply
 from app.llm.wire import ToolSpec
@@ -48,6 +50,7 @@ def connect(settings: Settings) -> LLM:
         max_reply_chars=settings.max_reply_chars,
         max_connections=settings.llm_max_connections,
         max_retry_after_s=settings.llm_max_retry_after_s,
+        rates=Rates(settings.llm_requests_per_min, settings.llm_tokens_per_min, settings.workers),
     )
     return LLM(
         client,

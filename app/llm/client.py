@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import httpx2
 from openai import APIStatusError, AsyncOpenAI, OpenAIError
 
-from app.errors import LLMError, LLMRejected, LLMUnavailable, ReplyTooLong
+from app.errors import LLMError, LLMLimited, LLMRejected, LLMUnavailable, ReplyTooLong
+from app.llm.allowance import NO_LIMIT, Allowance, Place, Rates
 from app.llm.chat_api import ChatRequest
 from app.llm.draft import Draft, Tell
-from app.llm.failures import LOSING_REDIRECTS, REDIRECTED_TO, Endpoint, place_of, reported_error, to_llm_error
+from app.llm.failures import Endpoint, place_of, reported_error, to_llm_error
 from app.llm.manners import Manners
 from app.llm.pace import Pace
 from app.llm.parts import REFUSED, Read, has_files, sent_as_they_are, turned_down, with_files
@@ -26,6 +27,7 @@ from app.llm.reply import Reply
 from app.llm.responses_api import ResponsesRequest
 from app.llm.sse import Event, EventStream
 from app.llm.wire import ToolSpec
+from app.turns.compaction.fitting import CHARS_PER_TOKEN, estimate_tokens
 from app.turns.transcript import Item
 
 logger = logging.getLogger("llm")
@@ -34,7 +36,6 @@ DONE = "[DONE]"
 REST_S = 5.0  # from the finish_reason to the usage and the end of the stream; the reply is complete without them
 GOODBYE_S = 0.2  # from [DONE] to the end of the body, which lets the connection be used again
 SILENCES = 10  # of timeout_s each, in which a server that only keeps the connection alive must have sent a chunk
-MAX_ERROR_BYTES = 64 * 1024  # of the body of an error; only its beginning is quoted
 BYTES_PER_CHAR = 500  # of a stream: a chunk of 400 bytes for every token is usual
 BYTES_PER_EVENT_CHAR = 12  # an emoji as two escapes
 SPARE_BYTES = 1_000_000  # for what is no text; in all, and in one event
@@ -45,13 +46,15 @@ class CallLimits:
     """What the calls may take.
 
     Units: one call has `timeout_s` seconds of silence, `max_reply_chars` characters of text and tool calls, and waits
-    `max_retry_after_s` seconds if the server asks for it. `max_connections` calls run at the same time.
+    `max_retry_after_s` seconds if the server asks for it. `max_connections` calls run at the same time, `rates` says
+    how many begin in a minute.
     """
 
     timeout_s: float
     max_reply_chars: int
     max_connections: int
     max_retry_after_s: float
+    rates: Rates = NO_LIMIT
 
 
 async def _nothing(_file_id: str) -> None:
@@ -81,6 +84,7 @@ class LLM:
         self._manners = Manners()
         self._pace = Pace()
         self._places = asyncio.Semaphore(limits.max_connections)
+        self._allowance = Allowance(limits.rates) if limits.rates.requests or limits.rates.tokens else None
         address = client.base_url.copy_with(userinfo=b"", query=None)  # its other parts may be secret
         self._endpoint = Endpoint(
             server=str(address),
@@ -97,6 +101,8 @@ class LLM:
         tools: Sequence[ToolSpec] = (),
         on_text: Tell | None = None,
         on_thought: Tell | None = None,
+        *,
+        caller: str = "",
     ) -> Reply:
         """Ask the LLM to go on after `items` and return its reply.
 
@@ -105,13 +111,17 @@ class LLM:
         `finish` ABORTED. A reply that was complete by then stays complete. The cancellation is swallowed, but stays
         visible as `Task.cancelling()`.
         Errors: LLMUnavailable, LLMRejected, ReplyTooLong. Each says what happened in a sentence for the user of the
-        chat, and has the text that had arrived.
+        chat, and has the text that had arrived. LLMLimited if the call must wait; a `caller` with a name is expected
+        again then, when the time has come that it says. One without waits here first.
         """
         if has_files(items):
             items = await with_files(items, self._read_file, self._turned_down)
         request = self._request(items, tools, self._instructions, manners=self._manners, maker=self._maker)
         draft = request.draft(on_thought, self._limits.max_reply_chars)
+        place: Place | None = None
         try:
+            if self._allowance is not None:
+                place = await self._enter(self._allowance, caller, items, tools)
             async with (
                 self._place(),
                 asyncio.timeout(SILENCES * self._limits.timeout_s) as patience,
@@ -119,13 +129,15 @@ class LLM:
             ):
                 with self._pace.reading(answer.extensions.get("network_stream"), lambda: draft.finished):
                     await self._read(answer, draft, patience, on_text)
-            return draft.complete()
+            return self._counted(draft.complete(), place)
         except asyncio.CancelledError:
             return draft.abort()
+        except LLMLimited:
+            raise
         # A ValueError is a chunk that cannot be decoded, a RecursionError one that is nested without end.
         except (LLMError, OpenAIError, httpx2.HTTPError, TimeoutError, ValueError, RecursionError) as exc:
             if draft.finished and not isinstance(exc, ReplyTooLong):
-                return draft.complete()
+                return self._counted(draft.complete(), place)
             error = to_llm_error(exc, self._endpoint, begun=draft.begun)
             logger.warning("LLM call failed at %s: %s", place_of(exc, self._endpoint), error.message)
             error.text = draft.text[: self._limits.max_reply_chars]
@@ -150,9 +162,29 @@ class LLM:
         other._instructions = instructions
         return other
 
+    @property
+    def makes_wait(self) -> bool:
+        """Whether who asks now for the first time has to wait, or others do."""
+        return self._allowance is not None and self._allowance.makes_wait
+
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.close()
+
+    async def _enter(
+        self, allowance: Allowance, caller: str, items: Sequence[Item], tools: Sequence[ToolSpec]
+    ) -> Place:
+        """Wait until a call may begin. What its reply takes is learned with what the estimate lacks else."""
+        tokens = estimate_tokens(items) + len(self._instructions) // CHARS_PER_TOKEN if allowance.counts_tokens else 0
+        if allowance.counts_tokens:
+            tokens += sum(len(tool.description) + len(str(tool.parameters)) for tool in tools) // CHARS_PER_TOKEN
+        return await allowance.enter(caller, tokens, patience_s=self._limits.timeout_s)
+
+    def _counted(self, reply: Reply, place: Place | None) -> Reply:
+        """Note what a call took. Where the server does not say it, the estimate stands."""
+        if self._allowance is not None and place is not None and not reply.usage.unmetered_calls:
+            self._allowance.correct(place, reply.usage.tokens)
+        return reply
 
     @asynccontextmanager
     async def _answer(
@@ -262,32 +294,3 @@ def _chunks_of(data: str) -> list[object]:
         if "\n" not in data:
             raise
         return [json.loads(line) for line in data.splitlines() if line.strip() and line.strip() != DONE]
-
-
-async def tame(response: httpx2.Response) -> None:
-    """Keep the HTTP client, as its hook, from following a redirect that would lose the request.
-
-    It reads no more of an error than is quoted either. Some have no end.
-    """
-    if response.status_code in LOSING_REDIRECTS:
-        response.headers[REDIRECTED_TO] = response.headers.pop("location", "")
-    if not response.is_success and isinstance(response.stream, httpx2.AsyncByteStream):
-        response.stream = _Beginning(response.stream)
-
-
-class _Beginning(httpx2.AsyncByteStream):
-    """The first MAX_ERROR_BYTES of a stream."""
-
-    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
-        self._stream = stream
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = MAX_ERROR_BYTES
-        async for data in self._stream:
-            yield data[:left]
-            left -= len(data)
-            if left <= 0:
-                return
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()

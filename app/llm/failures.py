@@ -1,6 +1,6 @@
 """Failures of the LLM server: the one place where foreign exceptions and error objects become ours.
 
-No I/O. Its sentences are read by chat users: a key of MIN_SECRET_CHARS or more is never in them, nor the address of
+No I/O of its own. Its sentences are read by chat users: a key of MIN_SECRET_CHARS or more is never in them, nor the address of
 the server, which is `place_of` for the log.
 """
 
@@ -9,7 +9,7 @@ import os
 import re
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -21,6 +21,7 @@ from app.errors import ContextTooLong, LLMError, LLMRejected, LLMUnavailable
 from app.text import clean
 
 LOSING_REDIRECTS = {301, 302, 303}  # they ask for a page; 307 and 308 repeat the request at the other address
+MAX_ERROR_BYTES = 64 * 1024  # of the body of an error; only its beginning is quoted
 REDIRECTED_TO = "x-redirected-to"  # the location of a losing redirect, renamed so that it is not followed
 MAX_QUOTED_CHARS = 300  # of what the server said; some send a whole page
 MIN_SECRET_CHARS = 8  # shorter keys are words, like the "none" or "test" of a server without keys
@@ -282,3 +283,32 @@ def _seconds(value: str | None) -> float | None:
         except (ValueError, OverflowError, OSError):
             return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+async def tame(response: httpx2.Response) -> None:
+    """Keep the HTTP client, as its hook, from following a redirect that would lose the request.
+
+    It reads no more of an error than is quoted either. Some have no end.
+    """
+    if response.status_code in LOSING_REDIRECTS:
+        response.headers[REDIRECTED_TO] = response.headers.pop("location", "")
+    if not response.is_success and isinstance(response.stream, httpx2.AsyncByteStream):
+        response.stream = _Beginning(response.stream)
+
+
+class _Beginning(httpx2.AsyncByteStream):
+    """The first MAX_ERROR_BYTES of a stream."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = MAX_ERROR_BYTES
+        async for data in self._stream:
+            yield data[:left]
+            left -= len(data)
+            if left <= 0:
+                return
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

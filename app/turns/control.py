@@ -52,6 +52,13 @@ class AgentMessages(Stored):
     count: int
 
 
+class Day(Stored):
+    """A day, counted from 1970, and how many tokens the chat had used before its first message."""
+
+    day: int
+    tokens_before: int
+
+
 class SummaryAsked(Stored):
     """A summary that is being made, of the turns up to `up_to`. `asked_at` is in seconds since 1970."""
 
@@ -78,7 +85,8 @@ class Session(Stored):
 
     `memory` is what AgentSession has in memory when no turn is open, None if that is not known. `received` counts the
     messages, `held` are those that wait for `resume`, in order. `agents` are those that the chat has started. `summary`
-    is there once one was asked for. `usage` is that of all turns, also of closed ones.
+    is there once one was asked for. `usage` is that of all turns, also of closed ones, `today` the day of the last
+    message where tokens a day are limited.
     """
 
     last_turn_id: int = 0
@@ -93,6 +101,7 @@ class Session(Stored):
     agent_messages: AgentMessages | None = Field(None, exclude_if=lambda messages: messages is None)
     summary: SummaryState | None = Field(None, exclude_if=lambda summary: summary is None)
     usage: Usage = Field(Usage(), exclude_if=lambda usage: not usage.calls)
+    today: Day | None = Field(None, exclude_if=lambda day: day is None)
 
     @property
     def covered(self) -> int:

@@ -14,13 +14,14 @@ from app.turns.protocol import EndTurn, MemoryRef, Receipt, Report, TakeInput, T
 from app.turns.rollback.rules import RollbackPreview, preview_of
 from app.turns.transcript import Message, TurnStatus, Usage, UserItem
 from app.turns.waiting.rules import Waiting
+from app.turns.waiting.spending import Spends
 
 
-class Conversation(Waiting, Approvals, Agents, SumsUp):
+class Conversation(Waiting, Approvals, Agents, SumsUp, Spends):
     """The working copy of a chat; a handler calls one of its methods, once. `Moves` says what it holds.
 
     `Waiting` and `Approvals` are what people do beside talking, `Agents` what background agents do, `SumsUp` what
-    becomes of a long chat.
+    becomes of a long chat, `Spends` what a day allows.
     """
 
     # What people do

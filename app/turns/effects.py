@@ -90,4 +90,5 @@ def _limits(settings: Settings) -> Limits:
         context_turns=settings.context_turns,
         summary_share=settings.context_summary_share,
         approval_timeout_s=settings.approval_timeout_s,
+        max_turn_tokens=settings.max_turn_tokens,
     )

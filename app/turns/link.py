@@ -23,6 +23,7 @@ from app.turns.addresses import (
     ring_name,
 )
 from app.turns.approval.protocol import ApprovalRef
+from app.turns.calls.budget import Budget
 from app.turns.memory import Memory
 from app.turns.protocol import BeginAnswer, BeginTurn, EndTurn, MemoryRef, Report, Ring, TakeInput, TurnEnd, TurnRef
 from app.turns.transcript import LOGGED_CHARS, Approval, Item, Message, Resolution, TurnStatus, Undone, Usage, Wait
@@ -37,10 +38,12 @@ class ChatLink:
 
     `rung` is set when messages wait, `steer` when one of them wants the iteration to end at once. `in_doubt` tells
     whether the chat may have given the turn messages that it does not know of: an answer of the chat was not heard.
+    `budget` is charged with what is reported as used.
     """
 
-    def __init__(self, ctx: ObjectContext, turn_id: int) -> None:
+    def __init__(self, ctx: ObjectContext, turn_id: int, budget: Budget) -> None:
         self._ctx = ctx
+        self.budget = budget
         self.ref = TurnRef(turn_id=turn_id, invocation_id=ctx.request().id)
         self._ends = 0
         self._rings = 0  # the last one that counts: its message has been taken, or makes the run take it
@@ -83,6 +86,7 @@ class ChatLink:
     def add_usage(self, usage: Usage, started_at: float, ended_at: float) -> None:
         """Put an LLM call into the next report."""
         self._usage += usage
+        self.budget.spend_tokens(usage.tokens)
         self.add_times(started_at, ended_at)
 
     def add_times(self, started_at: float, ended_at: float) -> None:

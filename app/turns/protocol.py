@@ -89,6 +89,7 @@ class Limits(Stored):
     context_turns: int = 50
     summary_share: float = 0.0  # of both; 0 of runs of the version before, which ask for no summary
     approval_timeout_s: float | None = None
+    max_turn_tokens: int = Field(0, exclude_if=lambda tokens: tokens == 0)
 
 
 class Context(Stored):

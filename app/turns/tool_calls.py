@@ -11,14 +11,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from app.durable import get_logger
+from app.durable import entrance, get_logger
 from app.errors import AgentError, CallUnknown, ToolTimedOut
 from app.text import clean, shorten, words_of
 from app.tools import Tool
 from app.tools.agents_of_chat import AgentsOfChat
 from app.tools.asking import Told, asks
 from app.tools.context import ToolContext
-from app.tools.progress import tells
+from app.tools.in_flight import tools_in_flight
+from app.tools.progress import progress, tells
 from app.tools.slots import Place, Slots
 from app.turns.approval.words import refusal_of, why_unanswered, with_changed_arguments
 from app.turns.context import synthetic_result
@@ -123,6 +124,8 @@ class ToolCalls:
             self._tell(call)
             tells.set(partial(self._progress, call.call_id))  # for this task alone
             asks.set(partial(self._ask, place, position, call))
+            if (in_flight := tools_in_flight()) is not None:
+                entrance.set(partial(in_flight.place, progress()))
             content, outcome = await self._call(tool, call)
             if changed is not None:
                 content = with_changed_arguments(content, changed)

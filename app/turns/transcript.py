@@ -165,6 +165,10 @@ class Usage(Stored):
     cached_tokens: int | None = Field(None, exclude_if=lambda value: value is None)
     reasoning_tokens: int | None = Field(None, exclude_if=lambda value: value is None)
 
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
     def __add__(self, other: "Usage") -> "Usage":
         return Usage(
             calls=self.calls + other.calls,

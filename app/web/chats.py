@@ -19,7 +19,7 @@ from app.values import problems_of
 from app.web.caller import caller_of, chat_of
 from app.web.gateway import gateway_of
 from app.web.ingress import NEW_MESSAGE, with_message_id
-from app.web.listing import MAX_LISTED, list_chats
+from app.web.listing import MAX_LISTED, list_chats, note_forgotten, require_room
 from app.web.refusals import Refused
 from app.web.waiting import MAX_WAIT_S, reply_to
 
@@ -96,6 +96,7 @@ async def send_message(request: Request) -> Response:
     key, gateway = chat_of(request), gateway_of(request)
     wait_s = min(_number(request, "wait", default=0), MAX_WAIT_S)
     message = with_message_id(await body_of(request))
+    await require_room(request, key)
     if not wait_s:
         return JSONResponse(await gateway.ingress.call(key, NEW_MESSAGE, message))
     async with gateway.stream(request):
@@ -132,7 +133,11 @@ def _refuse(constant: str) -> None:
 def _change(handler: str) -> Endpoint:
     async def change(request: Request) -> Response:
         key, body = chat_of(request), await body_of(request)
+        if handler == "set_mode":  # which a chat that is not there yet has too
+            await require_room(request, key)
         answer = await gateway_of(request).ingress.call(key, handler, body)
+        if handler == "forget":
+            note_forgotten(request, key)
         return JSONResponse({} if answer is None else answer)
 
     change.__doc__ = f"Call {handler} of a chat."

@@ -1,4 +1,4 @@
-"""The list of a caller's chats, by SQL on what Restate stores.
+"""The list of a caller's chats, and whether there may be one more, by SQL on what Restate stores.
 
 Only reads. What a caller sends never becomes part of SQL but as a literal.
 """
@@ -10,18 +10,22 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import from_json
+from starlette.requests import HTTPConnection
 
 from app.engine.admin import query, quoted
 from app.text import shorten
 from app.turns.addresses import CHAT_SERVICE
 from app.turns.store import SESSION_KEY, turn_key
-from app.web.caller import Caller
+from app.web.caller import Caller, caller_of
+from app.web.gateway import gateway_of
+from app.web.refusals import Refused
 
 MAX_LISTED = 200
 MAX_LOOKED_AT = 2000  # chats of one caller among which the newest are found: the first by key
 _TITLE_CHARS = 80
 _BEGINNING = 4000  # characters of a turn that are read for the title
 _FRESH_S = 1.0
+_KNOWN_S = 60.0  # a chat that was there, or was let in, is not looked for again; another process may have erased it
 _KEPT = 1000
 
 
@@ -50,6 +54,43 @@ async def list_chats(caller: Caller, limit: int) -> list[ListedChat]:
     return known[1][:limit]
 
 
+_known: dict[str, dict[str, float]] = {}  # the chats of users, and when each was seen or let in
+
+
+async def require_room(request: HTTPConnection, key: str) -> None:
+    """Check that `key` is a chat of the caller's, or may become one. Who has not signed in may have any number.
+
+    Errors: Refused (429), AdminUnavailable.
+    """
+    caller, limit = caller_of(request), gateway_of(request).settings.max_chats_per_user
+    if not limit or caller.user is None:
+        return
+    if key in _known_of(caller):
+        return
+    async with _asking:
+        stored = {row["service_key"] for row in await query(_keys_of(caller, key, limit))}
+    known = _known_of(caller)  # others may have come meanwhile
+    if key not in stored and len(stored.union(known)) >= limit:
+        raise Refused(
+            429,
+            f"You have {len(stored.union(known))} chats, the limit is {limit} (MAX_CHATS_PER_USER): write in one of "
+            "them, or forget one first.",
+        )
+    if len(_known) >= _KEPT:
+        _known.clear()
+    _known[caller.name] = {**known, key: time.monotonic()}
+
+
+def note_forgotten(request: HTTPConnection, key: str) -> None:
+    """Note that a chat is there no more."""
+    _known.get(caller_of(request).name, {}).pop(key, None)
+
+
+def _known_of(caller: Caller) -> dict[str, float]:
+    now = time.monotonic()
+    return {key: at for key, at in _known.get(caller.name, {}).items() if now - at < _KNOWN_S}
+
+
 async def _asked(caller: Caller) -> list[ListedChat]:
     rows = await query(_sessions_of(caller))
     sessions = {row["service_key"]: from_json(row["value_utf8"]) for row in rows}
@@ -68,14 +109,26 @@ async def _asked(caller: Caller) -> list[ListedChat]:
 
 def _sessions_of(caller: Caller) -> str:
     """Return the SQL for the sessions of a caller."""
-    mine = ""
-    if caller.user is not None:
-        own = caller.default_chat
-        mine = f" AND (service_key = {quoted(own)} OR starts_with(service_key, {quoted(own + ':')}))"
     return (
         f"SELECT service_key, value_utf8 FROM state WHERE service_name = '{CHAT_SERVICE}' AND key = '{SESSION_KEY}'"  # noqa: S608 - quoted
-        f"{mine} ORDER BY service_key LIMIT {MAX_LOOKED_AT}"
+        f"{_mine(caller)} ORDER BY service_key LIMIT {MAX_LOOKED_AT}"
     )
+
+
+def _keys_of(caller: Caller, first: str, limit: int) -> str:
+    """Return the SQL for so many keys of a caller's chats, among them `first` if it is one."""
+    return (
+        f"SELECT service_key FROM state WHERE service_name = '{CHAT_SERVICE}' AND key = '{SESSION_KEY}'"  # noqa: S608 - quoted
+        f"{_mine(caller)} ORDER BY service_key = {quoted(first)} DESC LIMIT {limit}"
+    )
+
+
+def _mine(caller: Caller) -> str:
+    """Return the condition that a chat is the caller's."""
+    if caller.user is None:
+        return ""
+    own = caller.default_chat
+    return f" AND (service_key = {quoted(own)} OR starts_with(service_key, {quoted(own + ':')}))"
 
 
 def _turns_of(sessions: dict[str, Any]) -> str:

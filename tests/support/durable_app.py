@@ -24,9 +24,13 @@ from app.durable import RetryPolicy, abort_now, condition, current_loop, get_log
 from app.errors import DeterminismError, StepFailed
 from app.llm import Reply
 from app.turns.calls.attempts import Attempts
+from app.turns.calls.budget import Budget
 from app.turns.link import ChatLink
 from app.turns.memory import Memory
+from app.turns.protocol import Limits
 from app.turns.transcript import AssistantItem, Finish, Usage
+
+BUDGET = Budget(Limits(max_iterations=1, tool_concurrency=1, max_tool_result_chars=1, llm_attempts=1))
 
 probe = restate.Service("Probe")
 logger = get_logger("probe")
@@ -235,7 +239,7 @@ async def answered_ahead(label: str) -> str:
         return Reply(item=item, usage=Usage(calls=1), started_at=0, ended_at=0)
 
     ctx = current_loop().ctx
-    chat = ChatLink(cast(restate.ObjectContext, _Deaf(ctx)), 1)
+    chat = ChatLink(cast(restate.ObjectContext, _Deaf(ctx)), 1, BUDGET)
     heard = "no cancellation"
     reply = await Attempts(chat, complete, max_attempts=1).reply()
     try:
@@ -264,7 +268,7 @@ async def foreseen_steering(label: str) -> str:
         item = AssistantItem(content="so far", finish=Finish.ABORTED)
         return Reply(item=item, usage=Usage(calls=1), started_at=began, ended_at=time.time())
 
-    chat = ChatLink(cast(restate.ObjectContext, _Keyed(current_loop().ctx)), 1)
+    chat = ChatLink(cast(restate.ObjectContext, _Keyed(current_loop().ctx)), 1, BUDGET)
     reply = await Attempts(chat, complete, max_attempts=1).reply()
     return f"{reply.item.content}, {reply.ended_by}" if reply is not None else "nothing"
 
@@ -272,7 +276,7 @@ async def foreseen_steering(label: str) -> str:
 @handler
 async def unheard_end(label: str) -> str:
     """Report the end of a turn that no chat knows, and miss the signal that answers."""
-    chat = ChatLink(cast(restate.ObjectContext, _Deaf(current_loop().ctx)), 1)
+    chat = ChatLink(cast(restate.ObjectContext, _Deaf(current_loop().ctx)), 1, BUDGET)
     end = await chat.complete(Memory(), ahead=True)
     did(f"{label} ended")
     return str(end.closed)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
 
 import pytest
 
@@ -279,3 +280,20 @@ async def test_memories_are_kept_of_the_last_chats_only(
     await asyncio.sleep(0.01)
     assert llm.asked == []
     starts.drop("a")
+
+
+async def test_no_call_begins_while_others_wait_for_their_turn(
+    starts: HeadStarts, llm: FakeLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a limit makes calls wait there are no head starts; there are again when none waits."""
+    limited = SimpleNamespace(makes_wait=True)
+    settings = Settings(_env_file=None, workers=1, llm_requests_per_min=1)
+    monkeypatch.setattr(head_start, "get_settings", lambda: settings)
+    monkeypatch.setattr(head_start, "get_llm", lambda: limited)
+
+    starts.expect(KEY, start())
+    await asyncio.sleep(0)
+    assert llm.asked == []
+    limited.makes_wait = False
+    starts.expect(KEY, start())
+    await eventually(lambda: llm.asked == [["first"]])

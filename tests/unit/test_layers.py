@@ -36,7 +36,7 @@ LAYERS = (
         "turns.agents.protocol",
         "turns.compaction.protocol",
     ),
-    ("turns.rollback",),
+    ("turns.rollback", "turns.calls.budget"),
     ("turns.approval.protocol", "turns.approval.words", "turns.approval.asking", "turns.tool_calls"),
     ("turns.addresses", "turns.moves"),
     ("turns.waiting", "turns.approval", "turns.agents", "turns.compaction.rules"),

@@ -23,8 +23,11 @@ logger = get_logger("chat")
 async def receive(ctx: ObjectContext, conversation: Conversation, message: Message, settings: Settings) -> Receipt:
     """Let a message do what its mode says, and store what that changes.
 
-    Errors: TooManyPending; Conflict if it is rejected.
+    Durable: the time, in the journal, where tokens a day are limited.
+    Errors: TooManyPending, SpentForToday; Conflict if it is rejected.
     """
+    if settings.max_chat_tokens_per_day:
+        conversation.require_tokens(await ctx.time(), settings.max_chat_tokens_per_day)
     if (refusal := too_many_pending(conversation.waiting, settings)) is not None:
         send_probe(ctx, conversation.session.open)  # they may wait for a run that is dead
         raise refusal

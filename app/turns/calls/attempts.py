@@ -4,14 +4,13 @@ Knows when to try again and what is worth keeping; not what the LLM sees, and no
 """
 
 import asyncio
-import itertools
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 
 from app.durable import RetryPolicy, abortable, get_logger, step
-from app.errors import LLMError, ReplyTooLong, StepFailed
+from app.errors import LLMError, LLMLimited, ReplyTooLong, StepFailed
 from app.llm import Failure, Reply
 from app.text import words_of
 from app.turns.link import ChatLink
@@ -47,10 +46,12 @@ class Attempts:
         """Return the LLM's reply; or, if a message ended the call or a wait between two, what had arrived, if anything.
 
         A message during a wait ends it, however long the server asked to wait: a person who writes wants it tried now.
+        One that waits for its turn because a limit of ours makes it wait was not made, and does not count.
         Durable: one step for each attempt, one timer between two.
         Errors: StepFailed after the last attempt, asyncio.CancelledError; `salvaged` is then what had arrived.
         """
-        for attempt in itertools.count(1):
+        attempt = 0
+        while True:
             since: float | None = None
             try:
                 reply = await self._attempt()
@@ -61,12 +62,15 @@ class Attempts:
                     return reply if reply is not None and _has_content(reply) else self.salvaged
                 failure, since = _step_failed(reply.failure), reply.ended_at
                 end = _step_failed(reply.failure, reply.failure.advice)
-            delay_s = self._retry.delay_s(attempt, failure)
+            if failure.error_type == LLMLimited.__name__:
+                delay_s = failure.retry_after_s
+            else:
+                attempt += 1
+                delay_s = self._retry.delay_s(attempt, failure)
             if delay_s is None:
                 raise end
             if await self._wait(failure.message, since, delay_s):
                 return self.salvaged
-        raise AssertionError("unreachable")
 
     async def _attempt(self) -> Reply | None:
         """Return a reply: whole, partial if a steering message ended it or it failed, None if it never started."""

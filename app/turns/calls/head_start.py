@@ -14,7 +14,7 @@ from itertools import groupby
 from operator import itemgetter
 
 from app.durable import get_logger
-from app.llm import Reply
+from app.llm import Reply, get_llm
 from app.settings import get_settings
 from app.turns.compaction.view import Listener, View
 from app.turns.memory import Memory
@@ -165,10 +165,10 @@ class HeadStarts:
         if expected is None or expected.call is not None or self._ask is None:
             return
         memory, named = self._memories.get(key, Memory()), expected.start.memory
-        if named is None or not named.is_met_by(memory.ref):
+        if named is None or not named.is_met_by(memory.ref) or _must_wait():
             return
         found = memory.as_expected(named)
-        expected.call = _Call(View(found.history(), found.summary), expected.start.messages, self._ask)
+        expected.call = _Call(View(found.history(), found.summary, caller=key), expected.start.messages, self._ask)
 
     def _not_taken(self, key: str) -> None:
         begun = self._expected[key].call is not None
@@ -184,6 +184,12 @@ class HeadStarts:
             why,
             PAUSE_S // 60,
         )
+
+
+def _must_wait() -> bool:
+    """Return whether calls wait for their turn: this one must not be ahead of them."""
+    settings = get_settings()
+    return bool(settings.llm_requests_per_min or settings.llm_tokens_per_min) and get_llm().makes_wait
 
 
 def _looked_at(reply: asyncio.Task[Reply]) -> None:

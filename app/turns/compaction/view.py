@@ -27,9 +27,12 @@ class Listener(Protocol):
 
 
 class View:
-    """The earlier turns of a run, oldest first, and the summary of those before."""
+    """The earlier turns of a run, oldest first, and the summary of those before. `caller` is who asks: the chat."""
 
-    def __init__(self, history: Sequence[Sequence[Item]] = (), summary: Summary | None = None) -> None:
+    def __init__(
+        self, history: Sequence[Sequence[Item]] = (), summary: Summary | None = None, *, caller: str = ""
+    ) -> None:
+        self._caller = caller
         self._history = history
         self._summary = summary
         # Of calls in this process alone, as a replay makes none. What it costs to learn it again is a refusal.
@@ -46,13 +49,14 @@ class View:
         """
         seen = self.seen(items, self._budget or get_settings().context_tokens)
         try:
-            return await get_llm().complete(seen, tools, tell, tell.thought)
+            return await get_llm().complete(seen, tools, tell, tell.thought, caller=self._caller)
         except ContextTooLong as exc:
             half = self.seen(items, estimate_tokens(seen) // 2)
             if exc.text or estimate_tokens(half) >= estimate_tokens(seen):
                 raise
             logger.warning("The LLM refused a request as too long; trying again with half of what it sees")
             self._budget = estimate_tokens(seen) // 2
+            # Without a name: after a durable wait the whole would be asked first, and never this where a minute is one.
             return await get_llm().complete(half, tools, tell, tell.thought)
 
     def seen(self, items: Sequence[Item], budget_tokens: int) -> list[Item]:

@@ -28,6 +28,7 @@ from app.web.caller import chat_of, require_chat, segment
 from app.web.chats import body_of
 from app.web.gateway import gateway_of
 from app.web.ingress import NEW_MESSAGE
+from app.web.listing import require_room
 from app.web.uploads.parts import stored
 
 AGENT_ID = "default"  # the one that CopilotKit asks for unless it is told otherwise
@@ -92,6 +93,7 @@ async def run(request: Request) -> Response:
     if asked.resume:
         return await _resumed(request, key, asked)
     message = message_of(asked)
+    await require_room(request, key)
     async with AsyncExitStack() as held:
         events = RunEvents(asked.client, asked.ignored)
         following = await joined(request, key, events, held)

@@ -19,7 +19,7 @@ from app.values import Input
 from app.web.caller import caller_of, require_chat
 from app.web.gateway import gateway_of
 from app.web.ingress import NEW_MESSAGE, with_message_id
-from app.web.listing import MAX_LISTED, list_chats
+from app.web.listing import MAX_LISTED, list_chats, require_room
 from app.web.mcp.waiting import LOOK_BACK, Tell, wait_for_reply
 from app.web.waiting import MAX_WAIT_S, reply_in
 
@@ -95,6 +95,7 @@ async def send_message(use: Use, asked: NewMessage) -> dict[str, Any]:
     """Send a message, and wait for what is said to it. Who waits no more stops nothing."""
     key, gateway = use.key(asked.chat), gateway_of(use.request)
     message = with_message_id(asked.model_dump(mode="json", exclude={"chat", "wait_s"}, exclude_none=True))
+    await require_room(use.request, key)
     if not asked.wait_s:
         answer: dict[str, Any] = await gateway.ingress.call(key, NEW_MESSAGE, message)
         return answer

@@ -29,6 +29,7 @@ from app.web.caller import caller_of, require_chat
 from app.web.chats import body_of
 from app.web.gateway import gateway_of
 from app.web.ingress import NEW_MESSAGE, encoded
+from app.web.listing import require_room
 from app.web.openai.answer import BETWEEN, AnswerText, Reasoning, answer_in
 from app.web.openai.asking import asked_text
 from app.web.openai.request import Asked, ChatCompletionRequest, as_items, last_said, read_asked, read_body
@@ -93,6 +94,7 @@ async def complete(request: Request) -> Response:
     if asked.task is not None:
         return await _do_task(request, body, frame)
     key = _key_of(request, asked)
+    await require_room(request, key)
     said = last_said(body)
     message: dict[str, Any] = {"content": said.text, "message_id": asked.message_id or uuid4().hex}
     if said.files:
