@@ -1,7 +1,7 @@
 """Failures of the LLM server: the one place where foreign exceptions and error objects become ours.
 
-No I/O of its own. Its sentences are read by chat users: a key of MIN_SECRET_CHARS or more is never in them, nor the address of
-the server, which is `place_of` for the log.
+Its sentences are read by chat users: a key of MIN_SECRET_CHARS or more is never in them, nor the address of the server,
+which is `place_of` for the log.
 """
 
 import math
