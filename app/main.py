@@ -37,7 +37,7 @@ from app.chat_for_agents import chat_service
 from app.engine import unfit
 from app.engine.journal_watch import JournalWatch
 from app.errors import AgentError
-from app.files import sweeping
+from app.files import require_files, sweeping
 from app.hosting import rollout, stack, workers
 from app.hosting.endpoint import build_endpoint, require_callers_known
 from app.hosting.local_server import find_restate_cli
@@ -122,6 +122,7 @@ async def run_service(settings: Settings) -> None:
 
     Errors: UsageError when a port cannot be listened on, or anybody on the network could call it.
     """
+    require_files(settings)
     service = Site(build_app(settings), Place(settings.host, settings.port, "PORT"))
     async with open_hub(), open_mcp(), gateway(settings) as web, standing_by(service.place):
         await serve_sites([service, *web], server=settings.server)
@@ -137,6 +138,7 @@ async def run_workers(settings: Settings) -> None:
     require_installed(settings.server)
     require_redis(settings)
     require_mcp(settings)
+    require_files(settings)
     if settings.redis_url is None:
         logger.info("WORKERS=%d and no REDIS_URL: who watches a chat sees no text as it is written", settings.workers)
     place, web = Place(settings.host, settings.port, "PORT"), web_place(settings)

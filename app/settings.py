@@ -164,8 +164,10 @@ class Settings(BaseSettings):
     max_message_files: PositiveInt = Field(8, description="Files that one message may bring")
     max_file_bytes: PositiveInt = Field(10_000_000, description="Size of one file (413 beyond)")
     max_chat_file_bytes: PositiveInt = Field(200_000_000, description="Size of all files of one chat (413 beyond)")
-    files_dir: Path | None = Field(
-        None, description="Where files of messages are kept, see files; else `chat-files` in `RESTATE_DATA`"
+    files_dir: Path | str | None = Field(
+        None,
+        description="Where files of messages are kept, a folder or `s3://bucket/prefix`, see files; "
+        "else `chat-files` in `RESTATE_DATA`",
     )
     max_tool_result_chars: PositiveInt = Field(20_000, description="Length of one tool result; the rest is cut off")
     max_reply_chars: PositiveInt = Field(

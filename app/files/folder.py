@@ -7,7 +7,6 @@ followed. The content of a file is never logged.
 
 import asyncio
 import errno
-import hashlib
 import os
 import secrets
 import shutil
@@ -15,36 +14,22 @@ import stat
 import time
 from collections.abc import AsyncIterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
-from app.errors import NotFound, StorageFull, TooLarge, UnknownKind
-from app.files.kinds import KINDS, Kind
-from app.files.names import clean_name, folder_of, is_folder, is_of_chat, new_id, place_of
-from app.settings import Settings, get_settings
+from app.errors import StorageFull
+from app.files.names import folder_of, is_folder, is_of_chat, new_id, place_of
+from app.files.store import UNUSED_S, Incoming, Note, attachment, erased_meanwhile, not_here
 from app.turns.transcript import Attachment
-from app.values import Stored
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = "chat-files"  # in that of the chats, where no setting names another
-UNUSED_S = 24 * 3600  # after which a file that no message has used is swept
 _NEW, _USED, _PART = ".new", ".used", ".part"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Note(Stored):
-    """What is known of a file."""
-
-    name: str
-    media_type: str
-    bytes: int
-    sha256: str
-
-
-class Files:
+class FolderFiles:
     """The files of all chats, below `root`. A file has `max_bytes` at most, those of one chat `max_chat_bytes`."""
 
     def __init__(self, root: Path, *, max_bytes: int, max_chat_bytes: int) -> None:
@@ -62,29 +47,22 @@ class Files:
         file_id = new_id(key, seed)
         folder, stem = folder_of(key), file_id.rpartition("-")[2]
         part = secrets.token_hex(16) + _PART
-        with _told_when_full():
+        with told_when_full():
             used = await asyncio.to_thread(self._prepare, folder)
             file = await asyncio.to_thread(self._create, folder, part)
             try:
-                kind, size, digest = Kind(), 0, hashlib.sha256()
+                incoming = Incoming(used=used, max_bytes=self._max_bytes, max_chat_bytes=self._max_chat_bytes)
                 async for piece in pieces:
-                    size += len(piece)
-                    self._require_room(size, used)
-                    kind.add(piece)
-                    digest.update(piece)
+                    incoming.add(piece)
                     await asyncio.to_thread(file.write, piece)
-                media_type = kind.media_type(declared)
-                if media_type is None or not size:
-                    raise UnknownKind(f"{clean_name(name)!r} is {'empty' if not size else 'of no kind that is taken'}: "
-                                      f"send {KINDS}")  # fmt: skip
-                note = Note(name=clean_name(name), media_type=media_type, bytes=size, sha256=digest.hexdigest())
+                note = incoming.note(name, declared)
                 await asyncio.to_thread(self._keep, folder, part, stem, file, note)
             except BaseException:
                 with suppress(OSError):
                     file.close()
                 self._remove(folder, part)
                 raise
-        return _attachment(file_id, note), note
+        return attachment(file_id, note), note
 
     async def use(self, key: str, file_ids: Sequence[str]) -> list[Attachment]:
         """Return the files that a message brings, and have them kept from here on. It may be done again.
@@ -101,7 +79,7 @@ class Files:
         """Return what is known of a file of this chat. Errors: NotFound."""
         found = await asyncio.to_thread(self._note, file_id) if is_of_chat(file_id, key) else None
         if found is None:
-            raise _not_here(file_id)
+            raise not_here(file_id)
         return found
 
     async def erase(self, key: str) -> None:
@@ -133,14 +111,6 @@ class Files:
         with self._open(folder) as fd, os.scandir(fd) as entries:
             return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
 
-    def _require_room(self, size: int, used: int) -> None:
-        if size > self._max_bytes:
-            raise TooLarge(
-                f"The file is over the limit of {self._max_bytes} bytes (MAX_FILE_BYTES): send a smaller one"
-            )
-        if size + used > self._max_chat_bytes:
-            raise TooLarge(f"The files of this chat would be over {self._max_chat_bytes} bytes (MAX_CHAT_FILE_BYTES)")
-
     def _create(self, folder: str, part: str) -> BinaryIO:
         with self._open(folder) as fd:
             return os.fdopen(os.open(part, _CREATE, 0o600, dir_fd=fd), "wb")
@@ -159,18 +129,18 @@ class Files:
                     os.fsync(written.fileno())
                 os.rename(part, stem + _NEW, src_dir_fd=fd, dst_dir_fd=fd)
         except FileNotFoundError as exc:
-            raise NotFound("The chat was erased while this file arrived: send it again") from exc
+            raise erased_meanwhile() from exc
 
     def _use(self, key: str, file_id: str) -> Attachment:
         place = place_of(file_id)
         if place is None or place[0] != folder_of(key):
-            raise _not_here(file_id)
+            raise not_here(file_id)
         with suppress(FileNotFoundError), self._open(place[0]) as fd, suppress(FileNotFoundError):
             os.rename(place[1] + _NEW, place[1] + _USED, src_dir_fd=fd, dst_dir_fd=fd)
         note = self._note(file_id)
         if note is None:
-            raise _not_here(file_id)
-        return _attachment(file_id, note)
+            raise not_here(file_id)
+        return attachment(file_id, note)
 
     def _note(self, file_id: str) -> Note | None:
         written = self._read(file_id, _USED) or self._read(file_id, _NEW)
@@ -232,28 +202,9 @@ class Files:
             os.close(fd)
 
 
-@cache
-def get_files() -> Files:
-    """Return the files of this process."""
-    return files_of(get_settings())
-
-
-def files_of(settings: Settings) -> Files:
-    """Return the files in the folder that `settings` name."""
-    root = ROOT / (settings.files_dir or settings.restate_data / FOLDER)
-    return Files(root, max_bytes=settings.max_file_bytes, max_chat_bytes=settings.max_chat_file_bytes)
-
-
-def _attachment(file_id: str, note: Note) -> Attachment:
-    return Attachment(file_id=file_id, name=note.name, media_type=note.media_type, bytes=note.bytes)
-
-
-def _not_here(file_id: str) -> NotFound:
-    return NotFound(f"No file {file_id[:80]!r} is in this chat: upload it first, within the day before the message")
-
-
 @contextmanager
-def _told_when_full() -> Iterator[None]:
+def told_when_full() -> Iterator[None]:
+    """Say it in a sentence if the disk is full in the block. Errors: StorageFull."""
     try:
         yield
     except OSError as exc:

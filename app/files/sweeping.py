@@ -1,6 +1,6 @@
 """Sweeps files that were uploaded and never used, once an hour, as long as a process lives.
 
-Decides nothing: what is swept is the matter of `folder.py`.
+Decides nothing: what is swept is the matter of the stores.
 """
 
 import asyncio
@@ -8,7 +8,8 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from app.files.folder import get_files
+from app.errors import FilesUnavailable
+from app.files.chosen import get_files
 
 EVERY_S = 3600
 
@@ -32,6 +33,6 @@ async def _sweep(every_s: float) -> None:
         try:
             if swept := await asyncio.to_thread(get_files().sweep):
                 logger.info("Swept %d files that no message had used for a day", swept)
-        except OSError as exc:  # a disk that is away now may be back in an hour
+        except (OSError, FilesUnavailable) as exc:  # a disk that is away now may be back in an hour
             logger.warning("Files that no message has used cannot be swept: %s", exc)
         await asyncio.sleep(every_s)

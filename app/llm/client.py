@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import httpx2
 from openai import APIStatusError, AsyncOpenAI, OpenAIError
 
-from app.errors import LLMError, LLMLimited, LLMRejected, LLMUnavailable, ReplyTooLong
+from app.errors import FilesUnavailable, LLMError, LLMLimited, LLMRejected, LLMUnavailable, ReplyTooLong
 from app.llm.allowance import NO_LIMIT, Allowance, Place, Rates
 from app.llm.chat_api import ChatRequest
 from app.llm.draft import Draft, Tell
@@ -115,7 +115,7 @@ class LLM:
         again then, when the time has come that it says. One without waits here first.
         """
         if has_files(items):
-            items = await with_files(items, self._read_file, self._turned_down)
+            items = await self._with_files(items)
         request = self._request(items, tools, self._instructions, manners=self._manners, maker=self._maker)
         draft = request.draft(on_thought, self._limits.max_reply_chars)
         place: Place | None = None
@@ -142,6 +142,13 @@ class LLM:
             logger.warning("LLM call failed at %s: %s", place_of(exc, self._endpoint), error.message)
             error.text = draft.text[: self._limits.max_reply_chars]
             raise self._about_files(error, items) from exc
+
+    async def _with_files(self, items: Sequence[Item]) -> Sequence[Item]:
+        """Return `items` with their files. Errors: LLMUnavailable where they cannot be read now: they are not gone."""
+        try:
+            return await with_files(items, self._read_file, self._turned_down)
+        except FilesUnavailable as exc:
+            raise LLMUnavailable(f"The LLM was not asked: {exc.message}") from exc
 
     def _about_files(self, error: LLMError, items: Sequence[Item]) -> LLMError:
         """Return an error that tells of files, if it is by them that the server has refused a request.

@@ -8,13 +8,13 @@ from datetime import timedelta
 
 from restate import ObjectContext, RunOptions
 
-from app.errors import AgentError, NotFound, UsageError
+from app.errors import FilesUnavailable, NotFound, UsageError
 from app.files import get_files
 from app.settings import Settings
 from app.turns.transcript import Attachment
 from app.values import Stored
 
-_ATTEMPTS = 5  # at a disk that does not answer
+_ATTEMPTS = 5  # at a disk or a store that does not answer
 
 
 class _Found(Stored):
@@ -28,7 +28,8 @@ class _Found(Stored):
 async def brought_files(ctx: ObjectContext, file_ids: Sequence[str], settings: Settings) -> tuple[Attachment, ...]:
     """Return what is known of the files that a message brings, which are kept from here on.
 
-    Durable: one step. Errors: UsageError for too many, or one twice; NotFound for one that is not of this chat.
+    Durable: one step. Errors: UsageError for too many, or one twice; NotFound for one that is not of this chat;
+    FilesUnavailable.
     """
     if len(file_ids) > settings.max_message_files:
         most = settings.max_message_files
@@ -37,7 +38,7 @@ async def brought_files(ctx: ObjectContext, file_ids: Sequence[str], settings: S
         raise UsageError("The message brings a file twice: name each once")
     found = await ctx.run_typed("files of the message", _find, RunOptions(), ctx.key(), tuple(file_ids))
     if found.missing is not None:
-        raise AgentError(found.missing) if found.failed else NotFound(found.missing)
+        raise FilesUnavailable(found.missing) if found.failed else NotFound(found.missing)
     return found.files
 
 
@@ -52,6 +53,8 @@ async def _find(key: str, file_ids: Sequence[str]) -> _Found:
         return _Found(files=tuple(await get_files().use(key, file_ids)))
     except NotFound as exc:
         return _Found(missing=exc.message)
+    except FilesUnavailable as exc:
+        return _Found(missing=exc.message, failed=True)
     except OSError as exc:
         return _Found(missing=f"The files of this message cannot be read ({exc.strerror}); try again", failed=True)
 

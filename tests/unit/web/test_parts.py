@@ -8,6 +8,7 @@ import pytest
 
 from app.errors import TooLarge, UnknownKind, UsageError
 from app.files import Files
+from app.files.folder import FolderFiles
 from app.web.uploads.parts import DataUrl, read_content, stored
 from tests.unit.files.test_kinds import PNG
 
@@ -18,7 +19,7 @@ TEXT = {"type": "text", "text": "look"}
 
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
-    return Files(tmp_path, max_bytes=1000, max_chat_bytes=3000)
+    return FolderFiles(tmp_path, max_bytes=1000, max_chat_bytes=3000)
 
 
 def source(**fields: str) -> dict[str, Any]:
