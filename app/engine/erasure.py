@@ -69,7 +69,7 @@ async def erase_all(ctx: ObjectSharedContext, key: str, forget_id: str) -> None:
 
 
 async def erase_round(key: str, forget_id: str, end: Literal["cancel", "kill"] | None) -> Erased:
-    """Erase the invocations of chat `key` that have ended, up to `forget_id`; `end` the others."""
+    """Erase the invocations of chat `key` that have ended, up to `forget_id`; `end` the others but that."""
     services = ", ".join(admin.quoted(service) for service in SERVICES)
     sql = (
         "SELECT id, target_handler_name, status, created_at, invoked_by_id FROM sys_invocation "  # noqa: S608 - quoted
@@ -83,7 +83,8 @@ async def erase_round(key: str, forget_id: str, end: Literal["cancel", "kill"] |
         still_open = [row.id for row in rows if row.status != "completed"]
         if end is not None:
             change = admin.cancel if end == "cancel" else admin.kill
-            await asyncio.gather(*(change(each) for each in still_open))
+            # Not `forget` itself: it may still erase files, in a bucket that takes its time.
+            await asyncio.gather(*(change(each) for each in still_open if each != forget_id))
     except AdminUnavailable as exc:
         return Erased(problem=exc.message)
     return Erased(erased=len(ended), left=len(still_open))

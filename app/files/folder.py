@@ -94,14 +94,16 @@ class FolderFiles:
             with suppress(OSError):  # something else is in it
                 self._root.rmdir()
 
-    def sweep(self, now: float | None = None) -> int:
+    async def sweep(self, now: float | None = None) -> int:
         """Remove what no message has used for a day, and return how many files that were."""
-        limit = (time.time() if now is None else now) - UNUSED_S
+        return await asyncio.to_thread(self._sweep_all, (time.time() if now is None else now) - UNUSED_S)
+
+    # Each of these is for a thread.
+
+    def _sweep_all(self, limit: float) -> int:
         with suppress(FileNotFoundError):
             return sum(self._sweep(name, limit) for name in os.listdir(self._root) if is_folder(name))
         return 0
-
-    # Each of these is for a thread.
 
     def _prepare(self, folder: str) -> int:
         """Make the folder of a chat, and return how many bytes are in it."""

@@ -9,10 +9,9 @@ import asyncio
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
 from typing import IO, TYPE_CHECKING, Any
 
 from obstore.exceptions import AlreadyExistsError, BaseError
@@ -109,33 +108,43 @@ class S3Files:
                 if found := [each["path"] for each in page if is_folder(each["path"].partition("/")[0])]:
                     self._store.delete(found)
 
-    def sweep(self, now: float | None = None) -> int:
-        """As `Files.sweep`. Objects are listed in the order of their names: those of one file come together."""
+    async def sweep(self, now: float | None = None) -> int:
+        """As `Files.sweep`."""
         limit = datetime.fromtimestamp((time.time() if now is None else now) - UNUSED_S, UTC)
-        with told(self._bucket):
-            groups = groupby(self._all(), key=lambda each: each["path"].partition(".")[0])
-            return sum(self._sweep(path, {each["path"]: each for each in group}, limit) for path, group in groups)
+        return sum([await self._sweep(path, found, limit) async for path, found in self._by_file()])
 
-    def _sweep(self, path: str, found: Mapping[str, "ObjectMeta"], limit: datetime) -> bool:
+    async def _sweep(self, path: str, found: Mapping[str, "ObjectMeta"], limit: datetime) -> bool:
         """Remove the objects of an old file that no message has used, its fate last."""
         fate = found.get(path + _FATE)
         if any(each["last_modified"] >= limit for each in found.values()):
             return False
         if fate is not None and fate["size"] == len(_USED):
             return False
-        try:
-            if fate is None and path + _PART not in found:
-                self._store.put(path + _FATE, _SWEPT, mode="create")
-        except AlreadyExistsError:  # a message takes it at this moment
-            return False
-        self._store.delete([each for each in found if each != path + _FATE])
-        self._store.delete([path + _FATE])
+        if fate is None and path + _PART not in found and not await self._put(path + _FATE, _SWEPT, once=True):
+            return False  # a message takes it at this moment
+        await self._delete([each for each in found if each != path + _FATE])
+        await self._delete([path + _FATE])
         return True
 
-    def _all(self) -> Iterator["ObjectMeta"]:
-        """Yield the objects of all chats."""
-        for page in self._store.list():
-            yield from (each for each in page if is_folder(each["path"].partition("/")[0]))
+    async def _by_file(self) -> AsyncIterator[tuple[str, dict[str, "ObjectMeta"]]]:
+        """Yield the objects of each file of all chats. They are listed by their names: those of one come together."""
+        path, found = "", dict[str, "ObjectMeta"]()
+        pages = aiter(self._store.list())
+        while True:
+            with told(self._bucket):
+                page = await anext(pages, None)
+            for each in page or ():
+                its = each["path"].partition(".")[0]
+                if its != path and found:
+                    yield path, found
+                    found = {}
+                path = its
+                if is_folder(path.partition("/")[0]):
+                    found[each["path"]] = each
+            if page is None:
+                break
+        if found:
+            yield path, found
 
     async def _use(self, key: str, file_id: str) -> Attachment:
         note = await self.find(key, file_id)

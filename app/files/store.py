@@ -54,7 +54,7 @@ class Files(Protocol):
     def erase_all(self) -> None:
         """Remove the files of all chats; what else is there stays."""
 
-    def sweep(self, now: float | None = None) -> int:
+    async def sweep(self, now: float | None = None) -> int:
         """Remove what no message has used for a day, and return how many files that were."""
 
 

@@ -31,7 +31,7 @@ async def sweeping(every_s: float = EVERY_S) -> AsyncIterator[None]:
 async def _sweep(every_s: float) -> None:
     while True:
         try:
-            if swept := await asyncio.to_thread(get_files().sweep):
+            if swept := await get_files().sweep():
                 logger.info("Swept %d files that no message had used for a day", swept)
         except (OSError, FilesUnavailable) as exc:  # a disk that is away now may be back in an hour
             logger.warning("Files that no message has used cannot be swept: %s", exc)

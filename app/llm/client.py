@@ -115,7 +115,10 @@ class LLM:
         again then, when the time has come that it says. One without waits here first.
         """
         if has_files(items):
-            items = await self._with_files(items)
+            try:
+                items = await self._with_files(items)
+            except asyncio.CancelledError:
+                return self._request((), (), "").draft(None, 0).abort()
         request = self._request(items, tools, self._instructions, manners=self._manners, maker=self._maker)
         draft = request.draft(on_thought, self._limits.max_reply_chars)
         place: Place | None = None

@@ -75,4 +75,6 @@ async def test_a_bucket_that_is_away(chat: Uploads, s3: S3Server) -> None:
         "process_user_message", {"content": "x", "attachments": [{"file_id": f"{folder_of(chat.key)}-{'1' * 32}"}]}
     )
     assert (refused.status_code, "does not answer" in refused.text) == (503, True)
+    refused = await chat.post("forget", {})
+    assert (refused.status_code, "does not answer" in refused.text) == (500, True), refused.text
     await s3.start()

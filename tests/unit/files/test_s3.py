@@ -70,15 +70,14 @@ async def faults(files: Files) -> set[str]:
     """Return the sentences of all that can be done where nothing can."""
     file_id = f"{folder_of('ellie')}-{'1' * 32}"
     said = set()
-    for each in (added(files), files.read(file_id), files.find("ellie", file_id), files.erase("ellie")):
+    for each in (added(files), files.read(file_id), files.find("ellie", file_id), files.erase("ellie"), files.sweep()):
         with pytest.raises(FilesUnavailable) as caught:
             await each
         said.add(caught.value.message)
         assert (caught.value.status, caught.value.__cause__, caught.value.__suppress_context__) == (503, None, True)
-    for call in (files.sweep, files.erase_all):
-        with pytest.raises(FilesUnavailable) as caught:
-            await asyncio.to_thread(call)
-        said.add(caught.value.message)
+    with pytest.raises(FilesUnavailable) as caught:
+        await asyncio.to_thread(files.erase_all)
+    said.add(caught.value.message)
     return said
 
 
@@ -149,21 +148,22 @@ async def test_taken_while_it_is_swept(s3: S3Server, tmp_path: Path, monkeypatch
         kept.file_id: b"used",
         gone.file_id: b"swept",
     }
-    listed = files._all
+    listed = files._by_file
 
-    def seen_before() -> Any:
-        found = list(listed())  # the sweep has seen neither fate
+    async def seen_before() -> AsyncIterator[Any]:
+        found = [each async for each in listed()]  # the sweep has seen neither fate
         for file_id, fate in fates.items():
             s3.bucket(tmp_path.name).put(file_id.replace("-", "/") + ".fate", fate)
-        return iter(found)
+        for each in found:
+            yield each
 
-    monkeypatch.setattr(files, "_all", seen_before)
-    assert files.sweep(time.time() + LATER) == 0
+    monkeypatch.setattr(files, "_by_file", seen_before)
+    assert await files.sweep(time.time() + LATER) == 0
     monkeypatch.undo()
     assert await files.use("ellie", [kept.file_id]) == [kept]
     with pytest.raises(NotFound):
         await files.use("ellie", [gone.file_id])
-    assert files.sweep(time.time() + LATER) == 1
+    assert await files.sweep(time.time() + LATER) == 1
     assert await files.read(kept.file_id) == PNG
     assert await files.read(gone.file_id) is None
 

@@ -173,8 +173,8 @@ async def test_what_was_never_used_is_swept(place: Place) -> None:
     await added(place.files, key="bob")
     place.put(f"{folder_of('bob')}/{'f' * 32}.part")
 
-    assert place.files.sweep() == 0
-    assert place.files.sweep(now=time.time() + UNUSED_S + 60) == 3
+    assert await place.files.sweep() == 0
+    assert await place.files.sweep(now=time.time() + UNUSED_S + 60) == 3
     assert await place.files.read(old.file_id) is None
     assert await place.files.read(used.file_id) == PNG
     assert [path for path in place.left() if folder_of("bob") in path] == []
@@ -182,9 +182,9 @@ async def test_what_was_never_used_is_swept(place: Place) -> None:
         await place.files.use("ellie", [old.file_id])
 
 
-def test_nothing_to_sweep(files: Files) -> None:
+async def test_nothing_to_sweep(files: Files) -> None:
     """Where no file ever came there is no folder, and nothing is swept."""
-    assert files.sweep() == 0
+    assert await files.sweep() == 0
 
 
 async def test_a_file_that_comes_again(place: Place) -> None:

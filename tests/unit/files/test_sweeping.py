@@ -16,7 +16,7 @@ class FakeFiles:
     def __init__(self) -> None:
         self.sweeps = 0
 
-    def sweep(self) -> int:
+    async def sweep(self) -> int:
         self.sweeps += 1
         if self.sweeps == 1:
             raise OSError(5, "Input/output error")

@@ -102,4 +102,4 @@ async def test_sent_again(files: Files) -> None:
     assert await stored(files, "ellie", "m", brought) == first
     assert len({each["file_id"] for each in [*first, *await stored(files, "ellie", "n", brought)]}) == 4
     assert await files.read(first[0]["file_id"]) == b"hello you"
-    assert files.sweep(now=2e10) == 2
+    assert await files.sweep(now=2e10) == 2
