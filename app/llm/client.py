@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
@@ -28,7 +29,7 @@ from app.llm.responses_api import ResponsesRequest
 from app.llm.sse import Event, EventStream
 from app.llm.wire import ToolSpec
 from app.turns.compaction.fitting import CHARS_PER_TOKEN, estimate_tokens
-from app.turns.transcript import Item
+from app.turns.transcript import AssistantItem, Finish, Item, Usage
 
 logger = logging.getLogger("llm")
 
@@ -118,7 +119,8 @@ class LLM:
             try:
                 items = await self._with_files(items)
             except asyncio.CancelledError:
-                return self._request((), (), "").draft(None, 0).abort()
+                now = time.time()
+                return Reply(item=AssistantItem(finish=Finish.ABORTED), usage=Usage(), started_at=now, ended_at=now)
         request = self._request(items, tools, self._instructions, manners=self._manners, maker=self._maker)
         draft = request.draft(on_thought, self._limits.max_reply_chars)
         place: Place | None = None

@@ -5,11 +5,19 @@ from email.utils import format_datetime
 
 import pytest
 
-from app.errors import LLMRejected, LLMUnavailable
+from app.errors import FilesUnavailable, LLMRejected, LLMUnavailable
 from app.llm import LLM, connect
-from app.turns.transcript import AssistantItem, Finish, Thought, ToolCall, Usage
+from app.turns.transcript import AssistantItem, Attachment, Finish, Thought, ToolCall, Usage, UserItem
 from tests.support.llm_client import HI, KEY, SPEC, ask, fail, settings_for
 from tests.support.llm_server import FOR_EVER, Call, Gate, LLMServer, Plan, check_well_formed, delta
+
+SHOWN = [
+    UserItem(
+        message_id="m",
+        content="look",
+        attachments=(Attachment(file_id="f", name="a.png", media_type="image/png", bytes=3),),
+    )
+]
 
 
 class TestRequest:
@@ -139,6 +147,18 @@ class TestReply:
         assert reply.usage.unmetered_calls == 1
 
 
+async def test_files_that_cannot_be_read_now(llm: LLM, server: LLMServer) -> None:
+    """Where the store of files is away the call fails in passing: no file is told to be gone."""
+
+    async def away(_file_id: str) -> None:
+        raise FilesUnavailable
+
+    llm._read_file = away
+    with pytest.raises(LLMUnavailable, match="The store of files does not answer; try again"):
+        await llm.complete(SHOWN)
+    assert server.requests == []
+
+
 class TestAbort:
     async def test_before_the_first_byte(self, llm: LLM, server: LLMServer) -> None:
         """Cancelling while the LLM thinks gives an empty aborted reply, and the server sees the disconnect at once."""
@@ -183,6 +203,15 @@ class TestAbort:
         await heard.wait()
         call.cancel()
         assert (await call).usage == Usage(calls=1, prompt_tokens=9, completion_tokens=1)
+
+    async def test_while_files_are_read(self, llm: LLM, server: LLMServer) -> None:
+        """A store of files that does not answer keeps nobody from cancelling; the LLM is not asked."""
+        llm._read_file = lambda _: asyncio.Event().wait()  # type: ignore[assignment, return-value]
+        call = asyncio.create_task(llm.complete(SHOWN))
+        await asyncio.sleep(0)  # it reads
+        call.cancel()
+        assert (await call).item == AssistantItem(finish=Finish.ABORTED)
+        assert server.requests == []
 
     async def test_the_cancellation_stays_visible(self, llm: LLM, server: LLMServer) -> None:
         """Who runs the call can tell from its task that it was cancelled; a timeout around it is not confused."""
