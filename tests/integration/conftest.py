@@ -48,8 +48,9 @@ async def application(
 
 
 @pytest_asyncio.fixture
-async def chat(restate_server: RestateServer, application: Service, llm_server: LLMServer) -> AsyncIterator[Chat]:  # noqa: ARG001 - must run
+async def chat(restate_server: RestateServer, application: Service, llm_server: LLMServer) -> AsyncIterator[Chat]:
     """A fresh chat whose LLM echoes until told otherwise; what holds in every test is checked at the end."""
+    await restate_server.keep_newest(application.url)
     llm_server.script = echo
     llm_server.faults.clear()
     async with local_http() as http:

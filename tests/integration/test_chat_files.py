@@ -68,6 +68,7 @@ async def chat(
     restate_server: RestateServer, filing: tuple[Service, str, Path], llm_server: LLMServer
 ) -> AsyncIterator[Uploads]:
     """A fresh chat of that application, whose LLM says that it sees."""
+    await restate_server.keep_newest(filing[0].url)
     llm_server.script = lambda _: OK
     llm_server.faults.clear()
     async with local_http() as http:

@@ -35,6 +35,7 @@ class RestateServer:
         self.ingress_url = f"http://127.0.0.1:{free_port()}"
         self.admin_url = f"http://127.0.0.1:{free_port()}"
         self.always_replay = always_replay
+        self._newest = ""
         variables = bare_environment(
             RESTATE_INGRESS__BIND_ADDRESS=self.ingress_url.removeprefix("http://"),
             RESTATE_ADMIN__BIND_ADDRESS=self.admin_url.removeprefix("http://"),
@@ -105,6 +106,15 @@ class RestateServer:
             return True
 
         await eventually(registered)
+        self._newest = uri
+
+    async def keep_newest(self, uri: str) -> None:
+        """Register a deployment again if another one was registered since, and perhaps killed.
+
+        Tests of several files share a server, in an order that is not theirs to know.
+        """
+        if self._newest != uri:
+            await self.register(uri)
 
     async def query(self, sql: str) -> list[dict[str, Any]]:
         """Return the rows of `sql` on Restate's introspection tables."""

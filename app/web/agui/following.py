@@ -5,6 +5,7 @@ Reads and watches; sends nothing, stops nothing.
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing, suppress
+from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
 from app.errors import AgentError
@@ -54,7 +55,7 @@ class Following(Generic[T]):
         self._goal = goal
         history = await self.history()
         self._begun += self._telling.start(history.entries)
-        self.end = goal.look(history.entries, history.approvals or ())
+        self.end = self._looked(history)
         for seen in self._joined:
             if not isinstance(seen, goal.reads_anew):  # the history is newer
                 self.end = self.end or goal.take(seen)
@@ -76,8 +77,14 @@ class Following(Generic[T]):
             with suppress(AgentError):  # while Restate is away the goal stays in doubt, and what follows asks again
                 history = await self.history()
                 told += self._telling.catch_up(history.entries)
-                self.end = self.end or self._goal.look(history.entries, history.approvals or ())
+                self.end = self.end or self._looked(history)
         return told
+
+    def _looked(self, history: History) -> End | None:
+        """Return the end if the history knows it, with what the turn used."""
+        end = self._goal.look(history.entries, history.approvals or ())
+        used = {each.turn_id: each.usage for each in history.turns or ()}
+        return end if end is None or end.turn_id not in used else replace(end, usage=used[end.turn_id])
 
     async def history(self) -> History:
         """Return the last turns of the chat. Errors: as Ingress.call."""
