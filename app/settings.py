@@ -91,6 +91,10 @@ class Settings(BaseSettings):
         "hypercorn",
         description="The HTTP server of the service; `granian` has to be installed, see operations",
     )
+    head_starts: bool = Field(
+        False,
+        description="Experimental: LLM calls begin ahead of their run, turns end ahead of the record of their answer",
+    )
     workers: PositiveInt = Field(1, description="Processes of the service, which share `HOST` and `PORT`")
     redis_url: SecretStr | None = Field(
         None, description="A Redis or Valkey server by which several processes tell each other what runs, see live"

@@ -24,7 +24,7 @@ class Probe:
         self._actions.touch()
         self.process = Process(
             [python, "-m", "tests.support.durable_app", str(port)],
-            env=bare_environment(ACTIONS_LOG=str(self._actions), PYTHONUNBUFFERED="1"),
+            env=bare_environment(ACTIONS_LOG=str(self._actions), PYTHONUNBUFFERED="1", HEAD_STARTS="true"),
             cwd=root,
             log=folder / "probe.log",
         )

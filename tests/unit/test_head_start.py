@@ -78,7 +78,7 @@ def items(*texts: str) -> tuple[Item, ...]:
 @pytest.fixture(autouse=True)
 def settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Settings without the environment of who runs the tests."""
-    monkeypatch.setattr(head_start, "get_settings", lambda: Settings(_env_file=None, workers=1))
+    monkeypatch.setattr(head_start, "get_settings", lambda: Settings(_env_file=None, head_starts=True, workers=1))
 
 
 @pytest.fixture
@@ -263,7 +263,7 @@ async def test_several_processes_give_no_head_start(
     starts: HeadStarts, llm: FakeLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With WORKERS the run mostly begins in another process."""
-    monkeypatch.setattr(head_start, "get_settings", lambda: Settings(_env_file=None, workers=2))
+    monkeypatch.setattr(head_start, "get_settings", lambda: Settings(_env_file=None, head_starts=True, workers=2))
     starts.expect(KEY, start())
     await asyncio.sleep(0.01)
     assert llm.asked == []
@@ -287,7 +287,7 @@ async def test_no_call_begins_while_others_wait_for_their_turn(
 ) -> None:
     """Where a limit makes calls wait there are no head starts; there are again when none waits."""
     limited = SimpleNamespace(makes_wait=True)
-    settings = Settings(_env_file=None, workers=1, llm_requests_per_min=1)
+    settings = Settings(_env_file=None, head_starts=True, workers=1, llm_requests_per_min=1)
     monkeypatch.setattr(head_start, "get_settings", lambda: settings)
     monkeypatch.setattr(head_start, "get_llm", lambda: limited)
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from app.durable import RetryPolicy, abortable, get_logger, step
 from app.errors import LLMError, LLMLimited, ReplyTooLong, StepFailed
 from app.llm import Failure, Reply
+from app.settings import get_settings
 from app.text import words_of
 from app.turns.link import ChatLink
 from app.turns.transcript import AssistantItem, Finish, Usage, Wait
@@ -125,7 +126,7 @@ class Attempts:
         if reply.item.finish is Finish.ABORTED:
             return reply.changed(ended_by=foreseen.word)
         answers = reply.item.finish is Finish.STOP and not reply.item.tool_calls and _has_content(reply)
-        return reply.changed(ahead=answers)
+        return reply.changed(ahead=answers and get_settings().head_starts)
 
     def _ahead(self, reply: Reply) -> bool:
         """Return whether the turn goes on by a reply ahead of its record; see durable/ahead.py."""

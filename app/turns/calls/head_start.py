@@ -115,7 +115,9 @@ class HeadStarts:
         """Begin the first call of a run that is being sent, as soon as it is known what it will ask."""
         self.drop(key)
         loop = asyncio.get_running_loop()
-        here = self._ask is not None and get_settings().workers == 1  # else it mostly runs in another process
+        here = (
+            self._ask is not None and get_settings().head_starts and get_settings().workers == 1
+        )  # else it mostly runs in another process
         if not (here and start.messages and start.memory) or loop.time() < self._paused_until:
             return
         self._expected[key] = _Expected(start, loop.call_later(TAKEN_WITHIN_S, self._not_taken, key))
